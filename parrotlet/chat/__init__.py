@@ -1,0 +1,1 @@
+"""Text in, streamed text out: stop strings, filters, tools, conversations."""

@@ -1,0 +1,55 @@
+"""Metrics as lines of JSON: the one source of truth for curves, reports and plots.
+
+A resumed run cuts the file back to the step it resumes from, so that the file reads as if nothing
+had happened.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from parrotlet.core.errors import RunError
+from parrotlet.core.rundir import write_file
+
+
+def get_logger(name: str) -> logging.Logger:
+    """A standard logger; the command line decides where it goes."""
+    return logging.getLogger(f"parrotlet.{name}")
+
+
+class JsonLines:
+    """An append-only file of JSON objects, each with a "step"."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def append(self, record: Mapping[str, Any]) -> None:
+        """Add one line, whole or not at all as far as one write can promise it."""
+        line = json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n"
+        try:
+            with open(self.path, "ab") as file:
+                file.write(line.encode())
+        except OSError as error:
+            raise RunError(
+                f"cannot write {self.path}: {error.strerror or error}; free some space or choose "
+                "another folder with --runs"
+            ) from error
+
+    def __iter__(self) -> Iterator[dict[str, Any]]:
+        if not self.path.exists():
+            return
+        for line in self.path.read_bytes().splitlines():
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:  # the torn last line of a killed process
+                return
+
+    def cut(self, step: int) -> None:
+        """Forget every line after `step`, and a torn last line."""
+        kept = [record for record in self if record["step"] <= step]
+        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+        write_file(self.path, lines.encode())

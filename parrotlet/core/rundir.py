@@ -1,0 +1,132 @@
+"""A run directory: its names, its lock, and the one function through which every file is written.
+
+    runs/NAME/
+      recipe.json         what was asked for, what was derived, versions
+      metrics.jsonl       one line a step
+      samples.jsonl       what the model said on the way
+      tokenizer/ base/ sft/ ...    a stage each, with step_000123/ checkpoints
+      report.md           the end of a demo
+
+Torch-free, so that pages and command-line errors are quick.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from parrotlet.core.errors import RunError
+
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
+STEP = re.compile(r"step_(\d{6,})")
+RECIPE, METRICS, SAMPLES, LOCK = "recipe.json", "metrics.jsonl", "samples.jsonl", "lock"
+
+
+def check_name(name: str) -> str:
+    """The name itself, or RunError where it could leave its folder or break a file system."""
+    if not NAME.fullmatch(name):
+        raise RunError(
+            f"{name!r} cannot name a run: use letters, digits, '.', '_' and '-', "
+            "starting with a letter or digit, at most 128 of them (a folder goes to --runs)"
+        )
+    return name
+
+
+def step_name(step: int) -> str:
+    """The directory of the checkpoint taken after `step` optimizer steps."""
+    return f"step_{step:06d}"
+
+
+def sync_directory(path: Path) -> None:
+    """Make renames inside `path` durable; a no-op where directories cannot be opened (Windows)."""
+    if os.name == "nt":
+        return
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def write_file(path: Path, data: bytes) -> None:
+    """Write `data` so that `path` holds either the old bytes or the new ones, whatever happens.
+
+    A temporary file beside it is written, flushed to the disk and renamed over `path`.
+    Raises RunError naming the path where the disk is full or the folder cannot be written.
+    """
+    temporary = path.with_name(f".{path.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise RunError(
+            f"cannot write {path}: {error.strerror or error}; free some space or choose another "
+            "folder with --runs (nothing already saved was touched)"
+        ) from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write `value` as indented JSON through write_file."""
+    write_file(path, (json.dumps(value, indent=2, ensure_ascii=False) + "\n").encode())
+
+
+def read_json(path: Path) -> Any:
+    """The JSON in `path`; RunError where it is missing or is not JSON."""
+    try:
+        return json.loads(path.read_bytes())
+    except FileNotFoundError as error:
+        raise RunError(f"{path} does not exist") from error
+    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise RunError(f"{path} cannot be read as JSON: {error}") from error
+
+
+@contextmanager
+def lock(directory: Path) -> Iterator[None]:
+    """Hold the run directory for this process; RunError where another process holds it.
+
+    The operating system lets go of the lock when the process ends, however it ends.
+    """
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        file = open(directory / LOCK, "a+", encoding="utf-8")  # noqa: SIM115
+    except OSError as error:
+        raise RunError(
+            f"cannot write in {directory}: {error.strerror or error}; choose another folder "
+            "with --runs"
+        ) from error
+    with file:
+        if not _take(file):
+            raise RunError(
+                f"{directory} is in use by another process; wait for it, stop it, or choose "
+                "another --name"
+            )
+        yield
+
+
+def _take(file: IO[str]) -> bool:
+    """Try to lock an open file without waiting."""
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return False
+    return True

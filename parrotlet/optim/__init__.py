@@ -1,0 +1,1 @@
+"""Parameters to roles, roles to optimizers, steps to learning rates."""

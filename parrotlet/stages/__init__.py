@@ -1,0 +1,1 @@
+"""Tokenizer, pretraining, fine-tuning: each a stream of batches and an objective."""

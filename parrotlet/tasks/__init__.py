@@ -1,0 +1,1 @@
+"""Gradable examples; one class serves fine-tuning, evaluation and reinforcement learning."""

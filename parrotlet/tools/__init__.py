@@ -1,0 +1,1 @@
+"""What a model may call while it answers: a JSON schema and a function each."""

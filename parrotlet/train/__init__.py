@@ -1,0 +1,1 @@
+"""The one loop, the one driver, losses and checkpoints."""

@@ -1,0 +1,1 @@
+"""The embedded corpus: a seeded generator of a small world in simple English."""
