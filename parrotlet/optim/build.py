@@ -1,0 +1,113 @@
+"""Optimizers: every parameter with its optimizer by role, and one state dict by parameter name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import torch
+from torch import Tensor, nn
+
+from parrotlet.core.errors import CheckpointError
+from parrotlet.optim.config import OptimizerConfig
+from parrotlet.optim.muon import Muon
+from parrotlet.optim.roles import by_role
+from parrotlet.optim.schedule import Rates
+
+
+class Optimizers:
+    """Several torch optimizers that act as one."""
+
+    def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[nn.Parameter, str]) -> None:
+        self.parts = parts
+        self.names = names
+        self.base_lrs = [[group["lr"] for group in part.param_groups] for part in parts]
+
+    def set_rates(self, rates: Rates) -> None:
+        """Set this step's learning rates and momentum."""
+        for part, base in zip(self.parts, self.base_lrs, strict=True):
+            for group, lr in zip(part.param_groups, base, strict=True):
+                group["lr"] = lr * rates.lr
+                if "momentum" in group:
+                    group["momentum"] = rates.momentum
+
+    def step(self) -> None:
+        """One update of every parameter."""
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self) -> None:
+        """Drop all gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=True)
+
+    def state_tensors(self) -> dict[str, Tensor]:
+        """All state as {parameter name/state name: tensor}; what a checkpoint stores."""
+        return {
+            f"{self.names[parameter]}/{key}": value
+            for part in self.parts
+            for parameter, state in part.state.items()
+            for key, value in state.items()
+        }
+
+    def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take back what state_tensors gave; CheckpointError where a name does not belong."""
+        owners = {
+            self.names[parameter]: (part, parameter)
+            for part in self.parts
+            for group in part.param_groups
+            for parameter in group["params"]
+        }
+        for part in self.parts:
+            part.state.clear()
+        for full_name, value in tensors.items():
+            name, _, key = full_name.rpartition("/")
+            if name not in owners:
+                raise CheckpointError(
+                    f"the optimizer state holds {full_name!r}, which this model does not have"
+                )
+            part, parameter = owners[name]
+            # AdamW keeps its step count on the CPU; every other state is shaped as its parameter
+            device = value.device if key == "step" else parameter.device
+            part.state[parameter][key] = value.to(device, copy=True)
+
+
+def build_optimizers(
+    named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, *, fast_bfloat16: bool
+) -> Optimizers:
+    """Muon (or AdamW) for matrices, AdamW for embeddings, head and scalars.
+
+    Muon's polynomial runs in bfloat16 where that is fast, else in float32.
+    """
+    named = list(named)
+    roles = by_role(named)
+    parts: list[torch.optim.Optimizer] = []
+    lrs = {
+        "embedding": config.embedding_lr,
+        "head": config.head_lr,
+        "scalar": config.scalar_lr,
+        "matrix": config.matrix_lr,
+    }
+    matrices = [parameter for _, parameter in roles["matrix"]]
+    if config.optimizer == "muon" and matrices:
+        parts.append(
+            Muon(
+                matrices,
+                lr=config.matrix_lr,
+                momentum=config.momentum,
+                weight_decay=config.weight_decay,
+                dtype=torch.bfloat16 if fast_bfloat16 else torch.float32,
+            )
+        )
+    groups = [
+        {
+            "params": [parameter for _, parameter in members],
+            "lr": lrs[role],
+            "weight_decay": config.weight_decay if role == "matrix" else 0.0,
+        }
+        for role, members in roles.items()
+        if members and not (role == "matrix" and config.optimizer == "muon")
+    ]
+    if groups:
+        betas = (config.beta1, config.beta2)
+        parts.append(torch.optim.AdamW(groups, betas=betas, eps=config.eps, fused=True))
+    return Optimizers(parts, {parameter: name for name, parameter in named})

@@ -1,0 +1,204 @@
+"""The one driver, of every stage: it runs the loop, and saves, evaluates, samples, logs and stops.
+
+Ctrl-C and SIGTERM are asked about after every step: the driver saves and returns. A second signal
+ends the process at once; the checkpoint before is whole.
+"""
+
+from __future__ import annotations
+
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+from parrotlet.core.log import JsonLines
+from parrotlet.data.streams import Stream
+from parrotlet.optim.schedule import Schedule
+from parrotlet.train.loop import Report, TrainState, train
+from parrotlet.train.parallel import any_rank
+
+
+@dataclass(frozen=True)
+class Progress:
+    """What a progress display needs to know after a step."""
+
+    step: int
+    total: int
+    loss: float
+    units_per_second: float
+    seconds_left: float
+    evaluation: Mapping[str, float] | None = None  # where this step was evaluated
+    samples: Mapping[str, str] | None = None  # prompt -> continuation, where this step sampled
+
+
+@dataclass(frozen=True, kw_only=True)
+class Hooks:
+    """What the driver calls on the way; all but save may be left out of a run by doing nothing."""
+
+    save: Callable[[TrainState], None]
+    evaluate: Callable[[TrainState], Mapping[str, float]]
+    sample: Callable[[TrainState], Mapping[str, str]]
+    show: Callable[[Progress], None]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rhythm:
+    """How often. Steps decide what is computed; seconds only what is written or shown."""
+
+    total_steps: int
+    evaluate_every: int
+    save_every: int | None = None
+    save_seconds: float = 60.0
+    sample_seconds: float = 30.0
+
+
+class StopFlag:
+    """Set by the first SIGINT or SIGTERM."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+
+    def __bool__(self) -> bool:
+        return self.signal is not None
+
+
+@contextmanager
+def stop_signals() -> Iterator[StopFlag]:
+    """Turn the first SIGINT or SIGTERM into a flag; the second acts as it always did.
+
+    Outside the main thread, where Python allows no handlers, the flag stays unset.
+    """
+    flag = StopFlag()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+    def on_signal(number: int, frame: FrameType | None) -> None:
+        flag.signal = number
+        signal.signal(number, before[number])  # type: ignore[index]
+
+    for number in before:
+        signal.signal(number, on_signal)
+    try:
+        yield flag
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+class Clock:
+    """Seconds of training, without the time of evaluating, sampling and saving."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.mark = time.perf_counter()
+
+    def lap(self) -> float:
+        """Seconds since the mark, added to the total; sets the mark."""
+        now = time.perf_counter()
+        lap = now - self.mark
+        self.seconds += lap
+        self.mark = now
+        return lap
+
+    def skip(self) -> None:
+        """Leave out the time since the mark."""
+        self.mark = time.perf_counter()
+
+
+def drive(
+    state: TrainState,
+    stream: Stream,
+    *,
+    rhythm: Rhythm,
+    schedule: Schedule,
+    clip: float | None,
+    hooks: Hooks,
+    metrics: JsonLines,
+    samples: JsonLines,
+) -> bool:
+    """Train from state.step to rhythm.total_steps. True when done, False when asked to stop.
+
+    Only the main rank writes; every rank must call it.
+    """
+    main = state.runtime.is_main
+    if main:
+        metrics.cut(state.step)
+        samples.cut(state.step)
+    clock = Clock(sum(record.get("lap", 0.0) for record in metrics) if main else 0.0)
+    saved_at = sampled_at = time.monotonic()
+    if state.step >= rhythm.total_steps:
+        return True
+    with stop_signals() as stop:
+        for report in train(state, stream(state.step), schedule=schedule, clip=clip):
+            done = report.step >= rhythm.total_steps
+            record = _record(report, clock)
+            stopping = any_rank(bool(stop), state.runtime)
+            evaluation = None
+            if done or (report.step % rhythm.evaluate_every == 0 and not stopping):
+                evaluation = hooks.evaluate(state)
+                record |= evaluation
+            if main:
+                metrics.append(record)
+            said = None
+            now = time.monotonic()
+            if main and (done or now - sampled_at >= rhythm.sample_seconds) and not stopping:
+                said, sampled_at = _sample(hooks, state, samples), now
+            by_step = rhythm.save_every is not None and report.step % rhythm.save_every == 0
+            by_time = any_rank(main and now - saved_at >= rhythm.save_seconds, state.runtime)
+            if done or stopping or by_step or by_time:
+                hooks.save(state)
+                saved_at = now
+            if main:
+                hooks.show(_progress(record, rhythm, evaluation, said))
+            clock.skip()
+            if done or stopping:
+                return done
+    raise AssertionError("a stream is endless")
+
+
+def _record(report: Report, clock: Clock) -> dict[str, Any]:
+    loss, norm = float(report.loss), float(report.gradient_norm)  # waits for the device
+    lap = clock.lap()
+    record: dict[str, Any] = {
+        "step": report.step,
+        "loss": loss,
+        "gradient_norm": norm,
+        "lr": report.lr,
+        "units": report.units,
+        "lap": round(lap, 6),
+        "seconds": round(clock.seconds, 3),
+    }
+    if report.skipped:
+        record["skipped"] = True
+    return record
+
+
+def _sample(hooks: Hooks, state: TrainState, samples: JsonLines) -> Mapping[str, str]:
+    said = hooks.sample(state)
+    for prompt, text in said.items():
+        samples.append({"step": state.step, "prompt": prompt, "text": text})
+    return said
+
+
+def _progress(
+    record: Mapping[str, Any],
+    rhythm: Rhythm,
+    evaluation: Mapping[str, float] | None,
+    said: Mapping[str, str] | None,
+) -> Progress:
+    per_step = record["seconds"] / record["step"]
+    return Progress(
+        step=record["step"],
+        total=rhythm.total_steps,
+        loss=record["loss"],
+        units_per_second=record["units"] / max(record["lap"], 1e-9),
+        seconds_left=per_step * (rhythm.total_steps - record["step"]),
+        evaluation=evaluation,
+        samples=said,
+    )

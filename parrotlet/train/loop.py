@@ -1,0 +1,127 @@
+"""The one training loop, of every stage: pull a Step, learn from it, say what happened.
+
+Each microbatch's loss is a sum; it is divided by the number of units in the whole step over all
+ranks, known before the backward pass. So a step split into unequal, masked microbatches has the
+same gradient as the whole step; the mean of their means would not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import nullcontext
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from parrotlet.core.errors import TrainingError
+from parrotlet.core.runtime import Runtime
+from parrotlet.data.batch import Batch, Step
+from parrotlet.model.model import Model
+from parrotlet.optim.build import Optimizers
+from parrotlet.optim.schedule import Schedule
+from parrotlet.train.losses import Objective
+from parrotlet.train.parallel import sum_over_ranks
+
+MAX_SKIPPED = 10  # steps in a row without a finite gradient before training gives up
+
+
+class Learner(nn.Module):
+    """A model and its objective: what DDP wraps. forward(batch) is the summed loss."""
+
+    def __init__(self, model: Model, objective: Objective) -> None:
+        super().__init__()
+        self.model = model
+        self.objective = objective
+
+    def forward(self, batch: Batch) -> Tensor:
+        """The objective's loss, summed over batch.count units."""
+        return self.objective(self.model, batch)
+
+
+@dataclass
+class TrainState:
+    """Everything that changes while training."""
+
+    model: Model
+    learner: nn.Module  # a Learner, or DDP around one
+    optimizers: Optimizers
+    runtime: Runtime
+    step: int = 0  # optimizer steps done
+    units: int = 0  # units learned from, over all ranks
+    skipped: int = 0  # steps without a finite gradient, left out
+
+
+@dataclass(frozen=True)
+class Report:
+    """One step, as it went. Tensors stay where they are; whoever prints them converts."""
+
+    step: int  # steps done, this one included
+    loss: Tensor  # mean over the step's units, over all ranks
+    gradient_norm: Tensor
+    lr: float  # the schedule's multiplier
+    units: int  # of this step, over all ranks
+    skipped: bool
+
+
+def train(
+    state: TrainState, steps: Iterator[Step], *, schedule: Schedule, clip: float | None
+) -> Iterator[Report]:
+    """Learn from each Step in turn; the next one is pulled only after weights have changed.
+
+    Raises TrainingError after MAX_SKIPPED steps in a row without a finite gradient.
+    """
+    parameters = [each for each in state.model.parameters() if each.requires_grad]
+    skipped_in_a_row = 0
+    for step in steps:
+        rates = schedule(state.step)
+        units = _count(step, state.runtime)
+        loss = _backward(state, step, units)
+        norm = torch.nn.utils.get_total_norm(
+            [each.grad for each in parameters if each.grad is not None]
+        )
+        finite = bool(torch.isfinite(norm))  # the same on all ranks: gradients are averaged
+        if finite:
+            if clip is not None:
+                torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
+            state.optimizers.set_rates(rates)
+            state.optimizers.step()
+        state.optimizers.zero_grad()
+        state.step += 1
+        state.units += units
+        state.skipped += not finite
+        skipped_in_a_row = 0 if finite else skipped_in_a_row + 1
+        if skipped_in_a_row == MAX_SKIPPED:
+            raise TrainingError(
+                f"no finite gradient in the last {MAX_SKIPPED} steps (to step {state.step}): the "
+                "weights are those before them; lower the learning rates, or use --dtype float32"
+            )
+        yield Report(state.step, loss, norm, rates.lr, units, not finite)
+
+
+def _count(step: Step, runtime: Runtime) -> int:
+    """Units of the whole step over all ranks."""
+    count = sum(batch.count for batch in step)
+    if runtime.world_size == 1:
+        return count
+    return int(sum_over_ranks(torch.tensor(count, device=runtime.device), runtime).item())
+
+
+def _backward(state: TrainState, step: Step, units: int) -> Tensor:
+    """Gradients of the mean loss of the whole step; returns that loss.
+
+    DDP averages over ranks, so each rank's share is multiplied by their number. Only the last
+    microbatch exchanges gradients.
+    """
+    runtime = state.runtime
+    scale = runtime.world_size / max(1, units)
+    total = torch.zeros((), device=runtime.device)
+    for index, batch in enumerate(step):
+        last = index == len(step) - 1
+        wait = isinstance(state.learner, DistributedDataParallel) and not last
+        with state.learner.no_sync() if wait else nullcontext():  # type: ignore[operator]
+            loss = state.learner(batch.to(runtime.device))
+            (loss * scale).backward()
+        total += loss.detach()
+    return sum_over_ranks(total, runtime) / max(1, units)
