@@ -1,13 +1,19 @@
-"""Context: how attention meets the past. A model asks its context; it never sees a cache."""
+"""Context: how attention meets the past. A model asks its context; it never sees a cache.
+
+CausalContext is for whole rows (training, evaluation); cache.py has the one that remembers.
+"""
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from jaxtyping import Float, Int
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
+@runtime_checkable  # so that tests can check arguments
 class Context(Protocol):
     """One forward pass's view of positions, neighbours and keys."""
 
@@ -28,3 +34,75 @@ class Context(Protocol):
         With a window, a token sees itself and the `window` - 1 tokens before it.
         """
         ...
+
+
+class CausalContext:
+    """Whole rows in one pass: every token sees those before it, in its row or in its segment."""
+
+    def __init__(self, ids: Int[Tensor, "B T"], starts: Int[Tensor, "B T"] | None) -> None:
+        """`starts`: where in its row each token's segment begins; None: all at 0."""
+        index = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
+        left = torch.cat((ids[:, :1], ids[:, :-1]), 1)
+        self.positions = index if starts is None else index - starts
+        self.previous = left if starts is None else torch.where(index == starts, ids, left)
+        self._starts = starts
+        self._masks: dict[int | None, Tensor] = {}
+
+    @classmethod
+    def of(
+        cls, ids: Int[Tensor, "B T"], segments: Int[Tensor, "B T"] | None = None
+    ) -> CausalContext:
+        """The context of rows of ids; a segment is a run of equal numbers in `segments`."""
+        if segments is None:
+            return cls(ids, None)
+        index = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
+        begins = torch.ones_like(segments, dtype=torch.bool)
+        begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+        return cls(ids, torch.where(begins, index, 0).cummax(1).values)
+
+    def attend(
+        self,
+        layer: int,
+        q: Float[Tensor, "B T H C"],
+        k: Float[Tensor, "B T K C"],
+        v: Float[Tensor, "B T K C"],
+        window: int | None,
+    ) -> Float[Tensor, "B T H C"]:
+        """Attention within this pass; every layer is treated alike."""
+        if window is not None and window >= q.shape[1]:
+            window = None
+        if self._starts is None and window is None:
+            return softmax_attention(q, k, v, None)
+        if window not in self._masks:  # made by the first layer, shared by the others
+            self._masks[window] = self._mask(window)
+        return softmax_attention(q, k, v, self._masks[window])
+
+    def _mask(self, window: int | None) -> Bool[Tensor, "B 1 T T"]:
+        index = torch.arange(self.positions.shape[1], device=self.positions.device)
+        first = index - self.positions  # the segment's own start
+        if window is not None:
+            first = torch.maximum(first, index - window + 1)
+        visible = (index[:, None] >= index) & (index >= first[:, :, None])
+        return visible[:, None]
+
+
+def softmax_attention(
+    q: Float[Tensor, "B T H C"],
+    k: Float[Tensor, "B S K C"],
+    v: Float[Tensor, "B S K C"],
+    mask: Tensor | None,
+) -> Float[Tensor, "B T H C"]:
+    """Softmax attention scaled by 1/sqrt(C); H / K query heads share a key-value head.
+
+    mask, [B 1 T S]: True where (or, in the dtype of q, a number added to the scores) a token
+    sees a key; None: causal, over S = T keys.
+    """
+    mixed = F.scaled_dot_product_attention(
+        q.transpose(1, 2),
+        k.transpose(1, 2),
+        v.transpose(1, 2),
+        attn_mask=mask,
+        is_causal=mask is None,
+        enable_gqa=q.shape[2] != k.shape[2],
+    )
+    return mixed.transpose(1, 2)
