@@ -2,14 +2,33 @@
 
 Row i of a run is a pure function of (seed, epoch, i), so a loader's whole state is one integer:
 the number of Steps consumed. Any number of ranks reads the same global batch.
+
+    run row     0 1 2 | 3 4 5 | 6 ...        rows_per_step = 3: a Step is the next three
+    epoch       0 0 0   0 1 1   1 ...        4 rows in an epoch: a Step may reach over its end
+    corpus row  2 0 3   1 3 0   2 ...        a keyed permutation of each epoch's rows
+
+Not here: streams whose rows depend on the weights (reinforcement learning), and choosing sizes.
 """
 
 from __future__ import annotations
 
+import queue
+import threading
 from collections.abc import Iterator
-from typing import Protocol
+from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
-from parrotlet.data.batch import Step
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from parrotlet.core.errors import DataError, UsageError
+from parrotlet.data.batch import IGNORE, Batch, Step
+from parrotlet.data.packing import PackedRows
+from parrotlet.data.permutation import derive_key, permute_many
+from parrotlet.data.tokens import TokenArray
+
+Item = TypeVar("Item")
 
 
 class Stream(Protocol):
@@ -18,3 +37,197 @@ class Stream(Protocol):
     def __call__(self, position: int) -> Iterator[Step]:
         """An endless iterator of this rank's Steps, from `position` on."""
         ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowStream:
+    """Rows cut out of one long sequence of tokens: pretraining.
+
+    The sequence is closed to a ring. Each epoch is cut into rows from its own random phase on, so
+    that row borders fall elsewhere in every epoch, and the len(tokens) % context tokens that fill
+    no row are others each time. A token is an input at most once in an epoch.
+    """
+
+    tokens: TokenArray
+    context: int  # T: tokens in a row
+    rows_per_step: int  # of all ranks together
+    micro_rows: int  # at most so many rows in one Batch
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        _check_shares(self.rows_per_step, self.micro_rows, self.rank, self.world_size)
+        if len(self.tokens) < self.context + 1:
+            raise DataError(
+                f"the training text has {len(self.tokens)} tokens, fewer than one row of "
+                f"{self.context} and the token after it: give more text or set a context of at "
+                f"most {max(len(self.tokens) - 1, 0)}"
+            )
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """Rows of an epoch; what is left over fills no row."""
+        return len(self.tokens) // self.context
+
+    def __call__(self, position: int) -> Iterator[Step]:
+        """This rank's Steps from `position` on, without end."""
+        while True:
+            share = _share(position, self.rows_per_step, self.rank, self.world_size)
+            block = self._read(share)
+            yield [
+                _plain_batch(block[first : first + self.micro_rows])
+                for first in range(0, len(block), self.micro_rows)
+            ]
+            position += 1
+
+    def _read(self, rows: range) -> NDArray[np.int64]:
+        """Rows of the run by number: (len(rows), context + 1) ids."""
+        block = np.empty((len(rows), self.context + 1), dtype=np.int64)
+        filled = 0
+        for epoch, order in _epochs(rows, self.rows_per_epoch, self.seed):
+            phase = derive_key(self.seed, "phase", epoch) % len(self.tokens)
+            starts = (phase + order * self.context) % len(self.tokens)
+            for start in starts.tolist():
+                self.tokens.read_ring(block[filled], start)
+                filled += 1
+        return block
+
+
+@dataclass(frozen=True, kw_only=True)
+class PackedStream:
+    """Rows packed beforehand, in a new order each epoch: supervised fine-tuning."""
+
+    rows: PackedRows
+    rows_per_step: int  # of all ranks together
+    micro_rows: int  # at most so many rows in one Batch
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        _check_shares(self.rows_per_step, self.micro_rows, self.rank, self.world_size)
+        if not len(self.rows):
+            raise DataError("there is no packed row to train on: give more conversations")
+
+    @property
+    def rows_per_epoch(self) -> int:
+        """All packed rows."""
+        return len(self.rows)
+
+    def __call__(self, position: int) -> Iterator[Step]:
+        """This rank's Steps from `position` on, without end."""
+        while True:
+            share = _share(position, self.rows_per_step, self.rank, self.world_size)
+            parts = _epochs(share, self.rows_per_epoch, self.seed)
+            order = np.concatenate([order for _, order in parts])
+            yield [
+                self.rows.batch(order[first : first + self.micro_rows])
+                for first in range(0, len(order), self.micro_rows)
+            ]
+            position += 1
+
+
+def evaluation_batches(tokens: TokenArray, context: int, micro_rows: int) -> Iterator[Batch]:
+    """The whole of `tokens` once, in order: every token but the first is a target exactly once.
+
+    The last row is filled up with inputs of id 0 that nothing is learned from.
+    """
+    targets_left = len(tokens) - 1
+    starts = range(0, targets_left, context)
+    for first in range(0, len(starts), micro_rows):
+        some = starts[first : first + micro_rows]
+        block = np.full((len(some), context + 1), IGNORE, dtype=np.int64)
+        for row, start in zip(block, some, strict=True):
+            tokens.read_into(row[: len(tokens) - start], start)
+        inputs, targets = block[:, :-1], block[:, 1:]
+        yield Batch(
+            tokens=torch.from_numpy(np.where(targets == IGNORE, 0, inputs)),
+            targets=torch.from_numpy(np.ascontiguousarray(targets)),
+            count=int((targets != IGNORE).sum()),
+        )
+
+
+def prefetch(iterator: Iterator[Item], depth: int = 2) -> Iterator[Item]:
+    """The same items, made up to `depth` ahead by one thread; for static streams only.
+
+    What the iterator raises is raised here, in its place. Closing this generator stops the thread
+    and closes the iterator.
+    """
+    ready: queue.Queue[tuple[Item] | BaseException | None] = queue.Queue(maxsize=depth)
+    stopped = threading.Event()
+    worker = threading.Thread(
+        target=_produce, args=(iterator, ready, stopped), name="prefetch", daemon=True
+    )
+    worker.start()
+    try:
+        while (item := ready.get()) is not None:
+            if isinstance(item, BaseException):
+                raise item
+            yield item[0]
+    finally:
+        stopped.set()
+        while not ready.empty():  # a put that waits for room gets it, sees `stopped` and ends
+            ready.get_nowait()
+        worker.join()
+
+
+def _produce(
+    iterator: Iterator[Item],
+    ready: queue.Queue[tuple[Item] | BaseException | None],
+    stopped: threading.Event,
+) -> None:
+    """The thread of prefetch: items in 1-tuples, then an exception or None for the end."""
+    end: BaseException | None = None
+    try:
+        for item in iterator:
+            ready.put((item,))
+            if stopped.is_set():
+                break
+        close = getattr(iterator, "close", None)
+        if close is not None:
+            close()
+    except BaseException as error:  # handed over whole: the consumer raises it
+        end = error
+    if not stopped.is_set():
+        ready.put(end)
+
+
+def _check_shares(rows_per_step: int, micro_rows: int, rank: int, world_size: int) -> None:
+    """Raise UsageError where the global batch cannot be shared out evenly."""
+    assert 0 <= rank < world_size and rows_per_step > 0
+    if micro_rows < 1:
+        raise UsageError(f"a microbatch of {micro_rows} rows cannot be read: use 1 or more")
+    if rows_per_step % world_size:
+        nearest = max(1, round(rows_per_step / world_size)) * world_size
+        raise UsageError(
+            f"a step of {rows_per_step} rows cannot be shared by {world_size} ranks: "
+            f"{nearest} rows is the nearest that can"
+        )
+
+
+def _share(position: int, rows_per_step: int, rank: int, world_size: int) -> range:
+    """The rows of the run that one rank reads for one Step; rank after rank they are all of it."""
+    rows = rows_per_step // world_size
+    first = position * rows_per_step + rank * rows
+    return range(first, first + rows)
+
+
+def _epochs(rows: range, rows_per_epoch: int, seed: int) -> Iterator[tuple[int, NDArray[np.int64]]]:
+    """(epoch, where its order sends them) for the rows of a run, cut where an epoch ends."""
+    first = rows.start
+    while first < rows.stop:
+        epoch, inside = divmod(first, rows_per_epoch)
+        last = min(rows.stop, (epoch + 1) * rows_per_epoch)
+        indices = np.arange(inside, inside + last - first, dtype=np.int64)
+        yield epoch, permute_many(indices, rows_per_epoch, derive_key(seed, "order", epoch))
+        first = last
+
+
+def _plain_batch(block: NDArray[np.int64]) -> Batch:
+    """A Batch of rows of context + 1 ids: the targets are the ids one to the right."""
+    return Batch(
+        tokens=torch.from_numpy(np.ascontiguousarray(block[:, :-1])),
+        targets=torch.from_numpy(np.ascontiguousarray(block[:, 1:])),
+        count=block.shape[0] * (block.shape[1] - 1),
+    )
