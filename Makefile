@@ -1,0 +1,34 @@
+# Every target makes .venv by itself. PYTHON chooses the Python that creates it.
+PYTHON ?= python3
+
+ifeq ($(OS),Windows_NT)
+VENV_PYTHON = .venv/Scripts/python.exe
+else
+VENV_PYTHON = .venv/bin/python
+endif
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all check set-up set-up-dev
+
+help: ## list the targets
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
+
+demo: set-up ## train a small model of your own and chat with it (SERVE=0: no chat; ARGS="--help")
+	@$(VENV_PYTHON) -m parrotlet demo $(ARGS)
+
+test: set-up-dev ## the tests, without the slow ones (ARGS="-k tokenizer")
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n 2 -m "not slow" $(ARGS)
+
+test-all: set-up-dev ## all tests
+	@OMP_NUM_THREADS=1 $(VENV_PYTHON) -m pytest -n 2 $(ARGS)
+
+check: set-up-dev ## lint, format and types
+	@$(VENV_PYTHON) -m ruff check .
+	@$(VENV_PYTHON) -m ruff format --check .
+	@$(VENV_PYTHON) -m mypy
+
+set-up:
+	@$(PYTHON) -m parrotlet.bootstrap
+
+set-up-dev:
+	@$(PYTHON) -m parrotlet.bootstrap --extras dev
