@@ -1,0 +1,161 @@
+"""The command line: a verb, its configuration, its module, imported when it is called.
+
+Parsing, --help, --dry-run and usage errors never import torch.
+"""
+
+from __future__ import annotations
+
+import importlib
+import logging
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+
+from parrotlet import __version__
+from parrotlet.core.errors import ParrotletError, UsageError
+from parrotlet.recipes import recipe
+from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig
+from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
+
+
+@dataclass(frozen=True)
+class Verb:
+    """`target` is module:function, called with the configuration."""
+
+    summary: str
+    config: type[Any]
+    target: str
+    dry_run: bool = False
+    default: Callable[[str], Any] | None = None  # the defaults of a recipe
+
+
+VERBS = {
+    "demo": Verb(
+        "from nothing to a chat, in minutes, offline",
+        DemoConfig,
+        "parrotlet.terminal.demo:demo",
+        dry_run=True,
+    ),
+    "tokenizer": Verb(
+        "train a tokenizer on text",
+        TokenizeConfig,
+        "parrotlet.terminal.train:tokenizer",
+        dry_run=True,
+    ),
+    "pretrain": Verb(
+        "train a model from scratch on text",
+        PretrainConfig,
+        "parrotlet.terminal.train:pretrain",
+        dry_run=True,
+        default=lambda name: recipe(name).pretrain,
+    ),
+    "sft": Verb(
+        "fine-tune a model on conversations",
+        SftConfig,
+        "parrotlet.terminal.train:sft",
+        dry_run=True,
+        default=lambda name: replace(recipe(name).sft, start=tyro.MISSING),
+    ),
+    "resume": Verb(
+        "go on with a run that was stopped", ResumeConfig, "parrotlet.terminal.train:resume"
+    ),
+    "sample": Verb(
+        "continue a text with a trained model", SampleConfig, "parrotlet.terminal.sample:sample"
+    ),
+    "chat": Verb("talk to a fine-tuned model", ChatConfig, "parrotlet.terminal.chat:chat"),
+}
+USAGE = "usage: parrotlet VERB [flags]; parrotlet VERB --help explains every flag\n"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; the exit status (0 done, 1 failed, 2 used wrongly)."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread starves a busy machine
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    try:
+        return _dispatch(arguments)
+    except ParrotletError as error:
+        print(f"parrotlet: {error}", file=sys.stderr)
+        return error.status
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except KeyboardInterrupt:
+        print("\nparrotlet: stopped", file=sys.stderr)
+        return 130
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help", "help"):
+        print(_overview(), end="")
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        print(f"parrotlet {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in VERBS:
+        raise UsageError(f"{name!r} is not a verb; {_nearest(name)}")
+    verb = VERBS[name]
+    dry_run = verb.dry_run and "--dry-run" in rest
+    config = _parse(name, verb, [each for each in rest if not (dry_run and each == "--dry-run")])
+    if dry_run:
+        return _call("parrotlet.terminal.dry_run:dry_run", config)
+    return _call(verb.target, config)
+
+
+def _call(target: str, config: Any) -> int:
+    module, _, function = target.partition(":")
+    status: int = getattr(importlib.import_module(module), function)(config)
+    return status
+
+
+def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
+    """The verb's configuration; tyro prints usage errors and exits with status 2."""
+    default = verb.default(_recipe_in(arguments)) if verb.default else None
+    return tyro.cli(
+        verb.config,
+        prog=f"parrotlet {name}",
+        description=_description(verb),
+        default=default,
+        args=arguments,
+        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+    )
+
+
+def _recipe_in(arguments: Sequence[str]) -> str:
+    """The value of --recipe, read before all other flags since it sets their defaults."""
+    for index, argument in enumerate(arguments):
+        if argument == "--recipe" and index + 1 < len(arguments):
+            return arguments[index + 1]
+        if argument.startswith("--recipe="):
+            return argument.removeprefix("--recipe=")
+    return "default"
+
+
+def _description(verb: Verb) -> str:
+    text = (verb.config.__doc__ or verb.summary).strip()
+    return text + ("\n\n--dry-run prints the plan and does nothing." if verb.dry_run else "")
+
+
+def _overview() -> str:
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return f"parrotlet {__version__}: from raw text to your own chat model\n\n" + USAGE + (
+        "\n" + "\n".join(lines) + "\n"
+    )
+
+
+def _nearest(name: str) -> str:
+    """What to do about a verb that is none."""
+    import difflib
+
+    close = difflib.get_close_matches(name, VERBS, n=1)
+    known = ", ".join(VERBS)
+    return f"did you mean {close[0]}? ({known})" if close else f"there are {known}"
+
+

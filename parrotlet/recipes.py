@@ -1,0 +1,91 @@
+"""Recipes: values that were tried together, one per recipe, covering all stages. Torch-free.
+
+Each stands on runs in LOG.md. A flag on the command line changes one value of a recipe.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from parrotlet.core.errors import UsageError
+from parrotlet.optim.config import OptimizerConfig
+from parrotlet.stages.config import (
+    BudgetConfig,
+    DataConfig,
+    PretrainConfig,
+    SftConfig,
+    SftDataConfig,
+    ShapeConfig,
+    TokenizerConfig,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """Defaults of every stage."""
+
+    summary: str
+    pretrain: PretrainConfig = field(default_factory=PretrainConfig)
+    sft: SftConfig = field(default_factory=lambda: SftConfig(start=Path("runs")))
+    eval_cases: int = 100  # of each ability, at the end of a demo
+
+
+RECIPES = {
+    "default": Recipe(
+        summary="your own text, sized by --depth and --minutes",
+        pretrain=PretrainConfig(budget=BudgetConfig(minutes=5)),
+        sft=SftConfig(start=Path("runs"), budget=BudgetConfig(minutes=3)),
+    ),
+    "demo": Recipe(
+        summary="the embedded world: from nothing to a chat in minutes, on two cores",
+        pretrain=PretrainConfig(
+            recipe="demo",
+            text=TokenizerConfig(vocab_size=1024),
+            shape=ShapeConfig(arch="qwen3", depth=4, width=192, heads=6, context=256),
+            budget=BudgetConfig(minutes=2.0, batch_tokens=4096),
+            prompts=("Once upon a time", "The "),
+        ),
+        sft=SftConfig(
+            start=Path("runs"),
+            recipe="demo",
+            budget=BudgetConfig(minutes=4.5, batch_tokens=4096),
+            prompts=("Who are you?", "What is 17 + 25?", "How many e are in letter?"),
+        ),
+    ),
+    "smoke": Recipe(
+        summary="every stage in seconds, to test that all of it runs; learns next to nothing",
+        pretrain=PretrainConfig(
+            recipe="smoke",
+            data=DataConfig(world_documents=300),
+            text=TokenizerConfig(vocab_size=512),
+            shape=ShapeConfig(arch="qwen3", depth=1, width=32, heads=2, context=128),
+            budget=BudgetConfig(steps=6, batch_tokens=1024),
+        ),
+        sft=SftConfig(
+            start=Path("runs"),
+            recipe="smoke",
+            data=SftDataConfig(world_conversations=200, world_documents=20),
+            budget=BudgetConfig(steps=6, batch_tokens=1024),
+        ),
+        eval_cases=2,
+    ),
+    "shakespeare": Recipe(
+        summary="characters of Shakespeare in half a minute; nanoGPT's CPU recipe, faster",
+        pretrain=PretrainConfig(
+            recipe="shakespeare",
+            text=TokenizerConfig(kind="char"),
+            shape=ShapeConfig(arch="swift", depth=4, width=128, heads=4, context=64),
+            budget=BudgetConfig(steps=130, batch_tokens=4096, evaluate_every=1_000),
+            optim=OptimizerConfig(),
+            prompts=("ROMEO:", "To be"),
+        ),
+    ),
+}
+
+
+def recipe(name: str) -> Recipe:
+    """The recipe called `name`; UsageError listing those there are."""
+    if name not in RECIPES:
+        raise UsageError(f"--recipe {name!r} is not known; there are {', '.join(sorted(RECIPES))}")
+    return RECIPES[name]

@@ -1,0 +1,130 @@
+"""Pretraining: rows of a long text, and the next token as the objective."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from parrotlet.core.runtime import Runtime
+from parrotlet.data.shards import Shards, tokenize
+from parrotlet.data.sources import Document, Source, open_sources
+from parrotlet.data.streams import RowStream, evaluation_batches
+from parrotlet.engine.request import SamplingSettings
+from parrotlet.evals.bpb import bits_per_byte
+from parrotlet.model.model import Model
+from parrotlet.stages.config import DataConfig, PretrainConfig
+from parrotlet.stages.plan import Plan, make_plan, model_config
+from parrotlet.stages.run import Display, Stage, opened, remember, run_directory, run_stage
+from parrotlet.stages.samples import continuations
+from parrotlet.stages.show import show_batch
+from parrotlet.stages.tokenizer import tokenizer_for
+from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.train.losses import next_token
+from parrotlet.train.parallel import wait_for_all
+from parrotlet.world.entities import World
+from parrotlet.world.records import documents
+
+EVALUATION_TOKENS = 262_144  # of validation text in an evaluation on the way
+SETTINGS = SamplingSettings(temperature=0.8, top_k=50)
+
+
+@dataclass(frozen=True)
+class WorldDocuments:
+    """The embedded world as a source."""
+
+    seed: int
+    count: int
+
+    def documents(self) -> Iterator[Document]:
+        """The world's documents, in order."""
+        return documents(World(self.seed), self.count)
+
+
+def source_for(data: DataConfig, seed: int) -> Source:
+    """The source that was asked for: files, or the embedded world."""
+    if data.data:
+        return open_sources(data.data, column=data.column, errors=data.errors)
+    return WorldDocuments(seed, data.world_documents)
+
+
+def pretrain(config: PretrainConfig, display: Display) -> Path | None:
+    """Train a base model; its directory when done, None when a signal asked to stop."""
+    directory = run_directory(config.run, config.recipe)
+    with opened(directory, config.run) as runtime:
+        tokenizer, shards = _prepare(config, runtime, directory, display)
+        stage = _stage(config, runtime, tokenizer, shards)
+        if config.run.show_batch and runtime.is_main:
+            display.say(show_batch(next(stage.stream(0))[0], tokenizer))
+        done = run_stage(stage, config.run, runtime, directory, display)
+    return directory if done else None
+
+
+def _prepare(
+    config: PretrainConfig, runtime: Runtime, directory: Path, display: Display
+) -> tuple[Tokenizer, Shards]:
+    """Tokenizer and shards: made by the main rank, opened by all."""
+    if runtime.is_main:
+        source = source_for(config.data, config.run.seed)
+        tokenizer = tokenizer_for(config.text, source, directory / "tokenizer", display)
+        remember(directory, "pretrain", config)
+        display.say(f"tokenizing into {directory / 'data'}")
+        shards = tokenize(
+            source,
+            tokenizer,
+            directory / "data",
+            validation_fraction=config.data.validation_fraction,
+            seed=config.run.seed,
+        )
+        display.say(
+            f"{len(shards.train):,} tokens to learn from ({shards.train.num_bytes:,} bytes, "
+            f"{shards.train.num_bytes / max(1, len(shards.train)):.2f} a token), "
+            f"{len(shards.validation):,} for validation"
+        )
+    wait_for_all(runtime)
+    return Tokenizer.load(directory / "tokenizer"), Shards.open(directory / "data")
+
+
+def _stage(
+    config: PretrainConfig, runtime: Runtime, tokenizer: Tokenizer, shards: Shards
+) -> Stage:
+    shape = model_config(config.shape, tokenizer.vocab_size)
+    plan = make_plan(
+        shape,
+        config.budget,
+        context=shape.context,
+        tokens_per_epoch=len(shards.train),
+        world_size=runtime.world_size,
+    )
+
+    def sample(model: Model) -> Mapping[str, str]:
+        return continuations(model, tokenizer, config.prompts, SETTINGS)
+
+    return Stage(
+        name="base",
+        tokenizer=tokenizer,
+        stream=RowStream(
+            tokens=shards.train,
+            context=plan.context,
+            rows_per_step=plan.rows_per_step,
+            micro_rows=plan.micro_rows,
+            seed=config.run.seed,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
+        ),
+        objective=next_token,
+        plan=plan,
+        budget=config.budget,
+        optim=config.optim,
+        evaluate=lambda model: validation(model, shards, plan, runtime),
+        sample=sample,
+    )
+
+
+def validation(model: Model, shards: Shards, plan: Plan, runtime: Runtime) -> Mapping[str, float]:
+    """Loss and bits per byte on validation text, at most EVALUATION_TOKENS of it."""
+    if len(shards.validation) < 2:
+        return {}
+    part = shards.validation.head(EVALUATION_TOKENS)
+    batches = evaluation_batches(part, plan.context, max(1, 8192 // plan.context))
+    return bits_per_byte(model, batches, part.num_bytes, runtime.device)

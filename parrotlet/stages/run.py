@@ -1,0 +1,231 @@
+"""What all stages share: a run directory with its recipe, a model, and the driver.
+
+A stage itself is a stream and an objective; pretrain.py and sft.py say which.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from parrotlet import __version__
+from parrotlet.core.errors import RunError
+from parrotlet.core.log import JsonLines
+from parrotlet.core.rundir import METRICS, RECIPE, SAMPLES, check_name, lock, read_json, write_json
+from parrotlet.core.runtime import Runtime, has_fast_bfloat16, make_runtime
+from parrotlet.data.streams import Stream, prefetch
+from parrotlet.model.build import build_model
+from parrotlet.model.model import Model
+from parrotlet.optim.build import build_optimizers
+from parrotlet.optim.config import OptimizerConfig
+from parrotlet.optim.schedule import make_schedule
+from parrotlet.stages.config import BudgetConfig, RunConfig, to_json
+from parrotlet.stages.plan import Plan, with_steps
+from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.train import checkpoint as checkpoints
+from parrotlet.train.checkpoint import Checkpoint
+from parrotlet.train.drive import Hooks, Progress, Rhythm, drive
+from parrotlet.train.loop import Learner, TrainState, train
+from parrotlet.train.losses import Objective
+from parrotlet.train.parallel import process_group, sum_over_ranks, wait_for_all, wrap
+
+MEASURED_STEPS = 4  # timed before a run of --minutes; one more goes before them
+
+
+class Display(Protocol):
+    """Where a stage says what it does."""
+
+    def say(self, text: str) -> None:
+        """One line."""
+        ...
+
+    def show(self, progress: Progress) -> None:
+        """A step was done."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """A stream and an objective, and what surrounds them."""
+
+    name: str
+    tokenizer: Tokenizer
+    stream: Stream
+    objective: Objective
+    plan: Plan
+    budget: BudgetConfig
+    optim: OptimizerConfig
+    evaluate: Callable[[Model], Mapping[str, float]]
+    sample: Callable[[Model], Mapping[str, str]]
+    start: Checkpoint | None = None  # the weights to begin from; None: fresh ones
+
+
+def run_directory(run: RunConfig, default_name: str) -> Path:
+    """The directory of a run; RunError for a name that cannot be one."""
+    return run.runs / check_name(run.name or default_name)
+
+
+@contextmanager
+def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
+    """The run directory locked, the process group joined, threads and seeds set."""
+    runtime = make_runtime(run.device, run.dtype)
+    if run.threads is not None:
+        torch.set_num_threads(run.threads)
+    torch.manual_seed(run.seed)
+    with process_group(runtime):
+        if runtime.is_main:
+            with lock(directory):
+                yield runtime
+        else:
+            yield runtime
+        wait_for_all(runtime)
+
+
+def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
+    """The run's recipe.json: read where it is there, written where it is not.
+
+    Raises RunError where the run was made with other settings, naming those that differ.
+    """
+    path = directory / RECIPE
+    wanted = to_json(config)
+    if not path.exists():
+        recipe = {
+            "verb": verb,
+            "config": wanted,
+            "parrotlet": __version__,
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+            "threads": torch.get_num_threads(),
+        }
+        write_json(path, recipe)
+        return recipe
+    recipe = dict(read_json(path))
+    differing = sorted(_differences(recipe.get("config", {}), wanted))
+    if recipe.get("verb") != verb or differing:
+        raise RunError(
+            f"{directory} was made by `parrotlet {recipe.get('verb')}` with other values of "
+            f"{', '.join(differing) or 'nothing else'}; choose another --name, or go on with it by "
+            f"`parrotlet resume {directory}`"
+        )
+    return recipe
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Names of settings that differ; how a run is watched and where it lies may."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            if key not in ("show_batch", "runs", "name"):
+                yield from _differences(old.get(key), new.get(key), key)
+    elif old != new:
+        yield path
+
+
+def run_stage(
+    stage: Stage, run: RunConfig, runtime: Runtime, directory: Path, display: Display
+) -> bool:
+    """Train a stage to its end, from its newest checkpoint if there is one.
+
+    True when done, False when a signal asked to stop (everything is saved then).
+    """
+    last = checkpoints.newest(directory) if runtime.is_main else None
+    wait_for_all(runtime)
+    last = last or checkpoints.newest(directory)
+    plan = _settled(stage, run, runtime, directory)
+    assert plan.steps is not None
+    if last is not None and last.step >= plan.steps:
+        display.say(f"{directory} is done: {last.step} of {plan.steps} steps")
+        return True
+    state = new_state(stage, run.seed, runtime)
+    if last is not None:
+        checkpoints.restore(state, last)
+        display.say(f"going on from step {state.step} of {plan.steps}")
+
+    def save(state: TrainState) -> None:
+        if runtime.is_main:
+            checkpoints.save(directory, state, stage.tokenizer, stage=stage.name)
+        wait_for_all(runtime)
+
+    hooks = Hooks(
+        save=save,
+        evaluate=lambda state: stage.evaluate(state.model),
+        sample=lambda state: stage.sample(state.model),
+        show=display.show,
+    )
+    return drive(
+        state,
+        lambda position: prefetch(stage.stream(position)),
+        rhythm=Rhythm(
+            total_steps=plan.steps,
+            evaluate_every=plan.evaluate_every,
+            save_every=stage.budget.save_every,
+            save_seconds=stage.budget.save_seconds,
+            sample_seconds=stage.budget.sample_seconds,
+        ),
+        schedule=make_schedule(stage.optim, plan.steps),
+        clip=stage.optim.clip,
+        hooks=hooks,
+        metrics=JsonLines(directory / METRICS),
+        samples=JsonLines(directory / SAMPLES),
+    )
+
+
+def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
+    """A model at step 0, its weights fresh or from the checkpoint the stage starts from."""
+    if stage.start is None:
+        model = build_model(stage.plan.model, runtime.compute_dtype)
+        model.init_weights(torch.Generator().manual_seed(seed))
+        model.to(runtime.device)
+    else:
+        model = checkpoints.load_model(stage.start, runtime)
+    return TrainState(
+        model=model,
+        learner=wrap(Learner(model, stage.objective), runtime),
+        optimizers=build_optimizers(
+            model.named_parameters(),
+            stage.optim,
+            fast_bfloat16=has_fast_bfloat16(runtime.device),
+        ),
+        runtime=runtime,
+    )
+
+
+def _settled(stage: Stage, run: RunConfig, runtime: Runtime, directory: Path) -> Plan:
+    """The plan with its number of steps, which recipe.json remembers once it is known."""
+    path = directory / RECIPE
+    recipe = dict(read_json(path))
+    steps = recipe.get("steps") or stage.plan.steps
+    if steps is None:
+        steps = _steps_for_minutes(stage, run, runtime)
+    if runtime.is_main and "steps" not in recipe:
+        write_json(path, recipe | {"steps": steps})
+    wait_for_all(runtime)
+    return with_steps(stage.plan, steps, stage.budget)
+
+
+def _steps_for_minutes(stage: Stage, run: RunConfig, runtime: Runtime) -> int:
+    """Time a few steps on a model that is thrown away; how many fit in the minutes asked for."""
+    assert stage.budget.minutes is not None
+    state = new_state(stage, run.seed, runtime)
+    schedule = make_schedule(stage.optim, 1_000_000)
+    reports = train(state, stage.stream(0), schedule=schedule, clip=stage.optim.clip)
+    next(reports)
+    begin = time.perf_counter()
+    for _ in range(MEASURED_STEPS):
+        float(next(reports).loss)
+    seconds = torch.tensor(time.perf_counter() - begin, device=runtime.device)
+    mean = float(sum_over_ranks(seconds, runtime)) / runtime.world_size / MEASURED_STEPS
+    torch.manual_seed(run.seed)
+    return max(1, int(stage.budget.minutes * 60 / mean))
+
+
+def replaced_name(run: RunConfig, runs: Path, name: str) -> RunConfig:
+    """The run's settings under another folder and name: for stages inside a larger run."""
+    return replace(run, runs=runs, name=name)

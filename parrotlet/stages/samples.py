@@ -1,0 +1,33 @@
+"""What a model says while it learns: a few tokens after fixed prompts, always with one seed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from parrotlet.chat.generate import GenerateSettings, complete
+from parrotlet.chat.reply import replies
+from parrotlet.engine.engine import Engine
+from parrotlet.engine.request import SamplingSettings
+from parrotlet.model.model import Model
+from parrotlet.text.chat import Conversation
+from parrotlet.text.tokenizer import Tokenizer
+
+TOKENS = 40
+
+
+def continuations(
+    model: Model, tokenizer: Tokenizer, prompts: Sequence[str], sampling: SamplingSettings
+) -> Mapping[str, str]:
+    """Each prompt with its continuation."""
+    engine = Engine(model, slots=max(1, len(prompts)))
+    settings = GenerateSettings(max_tokens=TOKENS, sampling=sampling)
+    return {prompt: complete(engine, tokenizer, prompt, settings) for prompt in prompts}
+
+
+def answers(model: Model, tokenizer: Tokenizer, prompts: Sequence[str]) -> Mapping[str, str]:
+    """Each user message with the model's greedy answer."""
+    engine = Engine(model, slots=max(1, len(prompts)))
+    settings = GenerateSettings(max_tokens=TOKENS, sampling=SamplingSettings(temperature=0.0))
+    conversations = [Conversation.of(("user", prompt)) for prompt in prompts]
+    said = replies(engine, tokenizer, conversations, settings, {})
+    return {prompt: message.text for prompt, message in zip(prompts, said, strict=True)}

@@ -1,0 +1,179 @@
+"""Supervised fine-tuning: packed conversations, and the assistant's words as the objective."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from parrotlet.core.errors import DataError
+from parrotlet.core.runtime import Runtime
+from parrotlet.data.arrays import MANIFEST
+from parrotlet.data.conversations import read_conversations
+from parrotlet.data.packing import PackedRows, pack_rows
+from parrotlet.data.permutation import derive_key, permute
+from parrotlet.data.streams import PackedStream
+from parrotlet.evals.bpb import mean_loss
+from parrotlet.model.model import Model
+from parrotlet.stages.config import SftConfig, SftDataConfig
+from parrotlet.stages.plan import Plan, make_plan
+from parrotlet.stages.run import Display, Stage, opened, remember, run_directory, run_stage
+from parrotlet.stages.samples import answers
+from parrotlet.stages.show import show_batch
+from parrotlet.text.chat import Conversation, Rendered, render
+from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.train import checkpoint as checkpoints
+from parrotlet.train.checkpoint import Checkpoint
+from parrotlet.train.losses import next_token
+from parrotlet.train.parallel import wait_for_all
+from parrotlet.world.entities import World
+from parrotlet.world.records import conversations, documents
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Packed conversations to learn from and to validate on."""
+
+    train: PackedRows
+    validation: PackedRows
+
+
+def sft(config: SftConfig, display: Display) -> Path | None:
+    """Fine-tune; the run's directory when done, None when a signal asked to stop."""
+    start = checkpoints.find(config.start)
+    directory = run_directory(config.run, f"{config.start.name}-sft")
+    with opened(directory, config.run) as runtime:
+        tokenizer = checkpoints.load_tokenizer(start)
+        context = config.context or start.config.context
+        if runtime.is_main:
+            remember(directory, "sft", config)
+            prepare_rows(config, tokenizer, context, directory / "data", display)
+        wait_for_all(runtime)
+        rows = open_rows(directory / "data")
+        stage = _stage(config, runtime, tokenizer, rows, start)
+        if config.run.show_batch and runtime.is_main:
+            display.say(show_batch(next(stage.stream(0))[0], tokenizer))
+        done = run_stage(stage, config.run, runtime, directory, display)
+    return directory if done else None
+
+
+def open_rows(directory: Path) -> Rows:
+    """What prepare_rows wrote."""
+    return Rows(PackedRows.open(directory / "train"), PackedRows.open(directory / "validation"))
+
+
+def prepare_rows(
+    config: SftConfig, tokenizer: Tokenizer, context: int, directory: Path, display: Display
+) -> None:
+    """Render, split and pack the conversations, once; what is there already is kept."""
+    if (directory / "validation" / MANIFEST).exists():
+        return
+    talk = list(_conversations(config.data, config.run.seed))
+    if len(talk) < 2:
+        raise DataError(f"{len(talk)} conversations are too few to learn from and to validate on")
+    held = max(1, round(len(talk) * config.data.validation_fraction))
+    key = derive_key(config.run.seed, "sft split")
+    order = [permute(index, len(talk), key) for index in range(len(talk))]
+    for name, members in (("train", order[held:]), ("validation", order[:held])):
+        items, cut, dropped = fit([talk[index] for index in members], tokenizer, context)
+        if name == "train" and not config.data.data:
+            items += document_items(config, tokenizer, context)
+        packed = pack_rows(items, context)
+        packed.save(directory / name)
+        display.say(
+            f"{name}: {len(members):,} conversations in {len(packed):,} rows of {context} tokens"
+            + (f"; {cut} cut at a turn to fit" if cut else "")
+            + (f"; {dropped} left out, whose first answer is too long" if dropped else "")
+        )
+
+
+def _conversations(data: SftDataConfig, seed: int) -> Iterator[Conversation]:
+    if data.data:
+        return read_conversations(data.data)
+    return conversations(World(seed), data.world_conversations)
+
+
+def fit(
+    talk: Sequence[Conversation], tokenizer: Tokenizer, context: int
+) -> tuple[list[Rendered], int, int]:
+    """Rendered conversations of at most context + 1 tokens.
+
+    Longer ones lose turns from the end; those whose first answer does not fit are left out.
+    Returns the items, how many were cut and how many were left out.
+    """
+    items, cut, dropped = [], 0, 0
+    for conversation in talk:
+        rendered = render(conversation, tokenizer)
+        messages = conversation.messages
+        while len(rendered.ids) > context + 1 and len(messages) > 3:
+            messages = messages[:-2]
+            rendered = render(Conversation(messages), tokenizer)
+        if len(rendered.ids) > context + 1 or not any(rendered.mask):
+            dropped += 1
+            continue
+        cut += len(messages) < len(conversation.messages)
+        items.append(rendered)
+    if not items:
+        raise DataError(
+            f"none of {len(talk)} conversations fits into {context} tokens; use a longer --context"
+        )
+    return items, cut, dropped
+
+
+def document_items(config: SftConfig, tokenizer: Tokenizer, context: int) -> list[Rendered]:
+    """Documents of the world as items that are learned whole, cut into pieces that fit."""
+    items = []
+    for document in documents(World(config.run.seed), config.data.world_documents):
+        ids = tokenizer.encode_document(document.text)
+        for begin in range(0, len(ids), context):
+            piece = ids[begin : begin + context + 1]
+            items.append(Rendered(piece, [begin > 0] + [True] * (len(piece) - 1)))
+    return items
+
+
+def _stage(
+    config: SftConfig, runtime: Runtime, tokenizer: Tokenizer, rows: Rows, start: Checkpoint
+) -> Stage:
+    context = config.context or start.config.context
+    plan = make_plan(
+        start.config,
+        config.budget,
+        context=context,
+        tokens_per_epoch=len(rows.train) * context,
+        world_size=runtime.world_size,
+    )
+
+    def evaluate(model: Model) -> Mapping[str, float]:
+        return validation(model, rows.validation, plan, runtime)
+
+    def sample(model: Model) -> Mapping[str, str]:
+        return answers(model, tokenizer, config.prompts)
+
+    return Stage(
+        name="sft",
+        tokenizer=tokenizer,
+        stream=PackedStream(
+            rows=rows.train,
+            rows_per_step=plan.rows_per_step,
+            micro_rows=plan.micro_rows,
+            seed=config.run.seed,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
+        ),
+        objective=next_token,
+        plan=plan,
+        budget=config.budget,
+        optim=config.optim,
+        evaluate=evaluate,
+        sample=sample,
+        start=start,
+    )
+
+
+def validation(
+    model: Model, rows: PackedRows, plan: Plan, runtime: Runtime
+) -> Mapping[str, float]:
+    """Mean loss in nats over the words to be learned, and its exponential."""
+    loss = mean_loss(model, rows.batches(plan.micro_rows), runtime.device)
+    return {"validation_loss": loss, "perplexity": math.exp(min(loss, 50.0))}

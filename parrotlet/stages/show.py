@@ -1,0 +1,19 @@
+"""One row of a batch as text: what the model sees, and which of it is learned."""
+
+from __future__ import annotations
+
+from parrotlet.data.batch import IGNORE, Batch
+from parrotlet.text.tokenizer import Tokenizer
+
+
+def show_batch(batch: Batch, tokenizer: Tokenizer) -> str:
+    """The first row, a token a line: its id, whether it is learned, its bytes."""
+    names = {value: name for name, value in tokenizer.specials.items()}
+    tokens = batch.tokens[0].tolist()
+    targets = batch.targets[0].tolist()
+    learned = [False] + [target != IGNORE for target in targets[:-1]]
+    lines = ["the first row of the first batch (* is learned: id, token)"]
+    for token, is_learned in zip(tokens, learned, strict=True):
+        shown = names.get(token) or repr(tokenizer.token_bytes(token).decode("utf-8", "replace"))
+        lines.append(f"  {'*' if is_learned else ' '} {token:6d} {shown}")
+    return "\n".join(lines)

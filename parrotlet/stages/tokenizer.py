@@ -1,0 +1,62 @@
+"""The tokenizer stage: train one on the text, or take one that exists."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from parrotlet.core.errors import CheckpointError
+from parrotlet.data.sources import Source
+from parrotlet.stages.config import TokenizerConfig
+from parrotlet.stages.run import Display
+from parrotlet.text.tokenizer import FILE_NAME, Tokenizer
+from parrotlet.text.train import train_bpe, train_char
+from parrotlet.train.checkpoint import find
+
+TRAINING_CHARACTERS = 50_000_000  # more text changes merges little and takes its time
+
+
+def tokenizer_for(
+    config: TokenizerConfig, source: Source, directory: Path, display: Display
+) -> Tokenizer:
+    """The tokenizer asked for, saved in `directory`; one that is already there is kept."""
+    if (directory / FILE_NAME).exists():
+        return Tokenizer.load(directory)
+    if config.tokenizer is not None:
+        tokenizer = load_tokenizer(config.tokenizer)
+    else:
+        display.say(f"training a {config.kind} tokenizer")
+        tokenizer = _train(config, source)
+    directory.mkdir(parents=True, exist_ok=True)
+    tokenizer.save(directory)
+    return tokenizer
+
+
+def _train(config: TokenizerConfig, source: Source) -> Tokenizer:
+    texts = (document.text for document in source.documents())
+    if config.kind == "char":
+        return train_char(texts)
+    return train_bpe(_some(texts), config.vocab_size)
+
+
+def _some(texts: Iterable[str]) -> Iterator[str]:
+    """Texts up to TRAINING_CHARACTERS in all."""
+    left = TRAINING_CHARACTERS
+    for text in texts:
+        yield text[:left]
+        left -= len(text)
+        if left <= 0:
+            return
+
+
+def load_tokenizer(path: Path) -> Tokenizer:
+    """The tokenizer of a run, a checkpoint or a folder that holds one."""
+    for directory in (path, path / "tokenizer"):
+        if (directory / FILE_NAME).exists():
+            return Tokenizer.load(directory)
+    try:
+        return Tokenizer.load(find(path).path)
+    except CheckpointError as error:
+        raise CheckpointError(
+            f"{path} holds no tokenizer: no {FILE_NAME} and no checkpoint"
+        ) from error

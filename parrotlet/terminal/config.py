@@ -1,0 +1,96 @@
+"""What a person can choose when talking to a model or running the demo. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+
+@dataclass(frozen=True, kw_only=True)
+class MachineConfig:
+    """What to run on."""
+
+    device: str = "auto"
+    """cpu, cuda, cuda:1, mps, or auto for the best there is."""
+    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
+    """Of weights and activations. auto: what is fast here."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SamplingConfig:
+    """How the next token is chosen."""
+
+    temperature: float = 0.8
+    """0 takes the best token; 1 samples as the model believes; higher is wilder."""
+    top_k: int | None = None
+    """Sample from the k best tokens only."""
+    top_p: float = 1.0
+    """Sample from the fewest tokens whose probabilities reach p."""
+    min_p: float = 0.0
+    """Sample from tokens at least this times as likely as the best."""
+    repetition_penalty: float = 1.0
+    """Above 1, tokens already seen become less likely."""
+    seed: int | None = None
+    """The same seed gives the same words; left out, other words each time."""
+    max_tokens: int = 256
+    """The most tokens to generate."""
+    stop: tuple[str, ...] = ()
+    """Texts that end the answer; they are not shown."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SampleConfig:
+    """Continue a text with a trained model, as it comes."""
+
+    model: tyro.conf.Positional[Path]
+    """A run or checkpoint."""
+    prompt: tyro.conf.Positional[str] = ""
+    """The text to continue; left out, the model starts a document of its own."""
+    num: int = 1
+    """How many continuations."""
+    sampling: SamplingConfig = field(default_factory=SamplingConfig)
+    machine: MachineConfig = field(default_factory=MachineConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChatConfig:
+    """Talk to a fine-tuned model. /help in the chat lists its commands."""
+
+    model: tyro.conf.Positional[Path]
+    """A run or checkpoint."""
+    system: str | None = None
+    """The system prompt; /system changes it later."""
+    sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.0))
+    machine: MachineConfig = field(default_factory=MachineConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ResumeConfig:
+    """Go on with a run where it stopped, with the settings it was started with."""
+
+    run: tyro.conf.Positional[Path]
+    """The run's directory."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DemoConfig:
+    """From nothing to a chat: tokenizer, pretraining, fine-tuning, evaluation, report, chat.
+
+    Run again, it skips what is done; interrupted, it goes on.
+    """
+
+    name: str = "demo"
+    """Name of the run."""
+    runs: Path = Path("runs")
+    """Folder of all runs."""
+    recipe: str = "demo"
+    """The recipe to follow; `smoke` is a toy of seconds for testing."""
+    seed: int = 0
+    """Seed of everything random, and of the world."""
+    device: str = "auto"
+    """cpu, cuda, mps, or auto."""
+    chat: bool = True
+    """Open a chat at the end, where there is a terminal (SERVE=0 turns it off too)."""
