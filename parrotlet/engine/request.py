@@ -49,6 +49,12 @@ class Request:
     banned_ids: frozenset[int] = frozenset()  # never sampled
     choice: int = 0  # which of several answers to one prompt this is; part of the random key
 
+    def __post_init__(self) -> None:
+        if not self.prompt:
+            raise UsageError("the prompt has no tokens; start it with the beginning-of-text token")
+        if self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+
 
 @dataclass(frozen=True)
 class Event:
@@ -60,7 +66,8 @@ class Event:
 
     request: RequestId
     token: int | None
-    logprob: float | None = None  # natural log, of the distribution before temperature and cuts
+    logprob: float | None = None  # natural log, of the model's own distribution: before penalty,
+    # bans, temperature and cuts; None for a forced token
     forced: bool = False
     paused: bool = False
     finish: FinishReason | None = None

@@ -1,0 +1,188 @@
+"""Answer: one request's tokens turned into pieces, and the loop that drives many of them.
+
+An answer detokenises, stops at stop strings, runs tools between two tokens and asks the filters
+before it shows a piece. One answer or hundreds run through the same loop.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass, field, replace
+
+from parrotlet.chat.pieces import Finish, Piece, Reason
+from parrotlet.chat.stops import StopMatcher
+from parrotlet.chat.toolbox import Toolbox
+from parrotlet.core.errors import UsageError
+from parrotlet.engine.engine import Engine
+from parrotlet.engine.request import Event, Request, RequestId, SamplingSettings
+from parrotlet.safety.filter import SEVERITY, Filter, chain
+from parrotlet.text.chat import Message, Text, render_result
+from parrotlet.text.stream import TextStream
+from parrotlet.text.tokenizer import Tokenizer
+
+MOST_STOPS = 4
+
+
+@dataclass(frozen=True, kw_only=True)
+class GenerateSettings:
+    """How long an answer may be, where its text ends, how its tokens are chosen."""
+
+    max_tokens: int = 256  # sampled tokens
+    stop: tuple[str, ...] = ()  # up to 4 strings that end the answer and are not shown
+    sampling: SamplingSettings = field(default_factory=SamplingSettings)
+
+    def __post_init__(self) -> None:
+        if self.max_tokens < 1:
+            raise UsageError(f"max_tokens is {self.max_tokens}; it must be at least 1")
+        if len(self.stop) > MOST_STOPS:
+            raise UsageError(
+                f"there are {len(self.stop)} stop strings; at most {MOST_STOPS} can be watched for"
+            )
+        if "" in self.stop:
+            raise UsageError("a stop string is empty; leave it out")
+
+    def within(self, room: int) -> GenerateSettings:
+        """The same settings with at most `room` tokens."""
+        return self if self.max_tokens <= room else replace(self, max_tokens=room)
+
+
+class Answer:
+    """One request on its way to a reader. Made first, then started by `drive`."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        tokenizer: Tokenizer,
+        prompt: Sequence[int],
+        settings: GenerateSettings,
+        *,
+        end: int,
+        toolbox: Toolbox | None = None,
+        filters: Sequence[Filter] = (),
+        context: Sequence[Message] = (),
+    ) -> None:
+        """`end` is the control token that ends the answer. `context`: what filters are told.
+
+        Control tokens that have no place in an answer are banned, results of tools among them,
+        and so are ids that the model has and the tokenizer has not.
+        """
+        calls = set() if toolbox is None else {toolbox.opening, toolbox.closing}
+        controls = set(range(tokenizer.first_special, engine.vocab_size))
+        self._request = Request(
+            prompt=tuple(prompt),
+            max_tokens=settings.max_tokens,
+            sampling=settings.sampling,
+            stop_ids=frozenset({end}),
+            pause_ids=frozenset() if toolbox is None else frozenset({toolbox.closing}),
+            banned_ids=frozenset(controls - calls - {end}),
+        )
+        self._engine = engine
+        self._tokenizer = tokenizer
+        self._toolbox = toolbox
+        self._filters = filters
+        self._context = context
+        self._stream = TextStream(tokenizer, prompt[-1])
+        self._stops = StopMatcher(settings.stop)
+        self._call: list[int] | None = None  # the ids of a call that is being written
+        self._said = ""
+        self._usage = Finish(reason="stop", prompt_tokens=len(prompt), sampled_tokens=0)
+        self.ended = False
+
+    def start(self) -> RequestId:
+        """Queue the request; UsageError where it does not fit the engine."""
+        self.id = self._engine.add(self._request)
+        return self.id
+
+    def take(self, event: Event) -> list[Piece]:
+        """What the reader sees of an event of this request."""
+        if self.ended or event.forced:
+            return []
+        if event.token is None:
+            return self._end("cancelled")
+        sampled = self._usage.sampled_tokens + 1
+        self._usage = replace(self._usage, sampled_tokens=sampled)
+        pieces = self._close_call() if event.paused else self._read(event.token)
+        if event.finish is not None and not self.ended:
+            pieces += self._flush()
+            if not self.ended:
+                pieces += self._end(event.finish)
+        return pieces
+
+    def _read(self, token: int) -> list[Piece]:
+        """A sampled token that neither ends a call nor makes the request wait."""
+        if self._toolbox is not None and token == self._toolbox.opening:
+            pieces = self._flush()
+            self._call = []  # a call inside a call begins anew, as when a reply is parsed
+            return pieces
+        if self._call is not None:
+            self._call.append(token)
+            return []
+        return self._say(self._stream.push(token), last=False)
+
+    def _close_call(self) -> list[Piece]:
+        """The model waits after a call: run it and let the model read the result."""
+        assert self._toolbox is not None, "only a toolbox has a token to pause after"
+        if self._call is None:  # the end of a call that never began: go on
+            self._engine.force(self.id, ())
+            return self._say(self._stream.push(self._toolbox.closing), last=False)
+        if not self._toolbox.calls_left:
+            return self._end("calls")
+        call, result = self._toolbox.run(self._call)
+        self._call = None
+        ids = render_result(result, self._tokenizer)
+        forced = self._usage.forced_tokens + len(ids)
+        held = self._usage.prompt_tokens + self._usage.sampled_tokens + forced
+        if held >= self._engine.length:
+            return [call, result, *self._end("length")]
+        self._usage = replace(self._usage, forced_tokens=forced)
+        self._engine.force(self.id, ids)
+        self._stream = TextStream(self._tokenizer, ids[-1])
+        return [call, result]
+
+    def _flush(self) -> list[Piece]:
+        """A stretch of text is over: show what was held back, unless a call was being written."""
+        return [] if self._call is not None else self._say(self._stream.flush(), last=True)
+
+    def _say(self, text: str, *, last: bool) -> list[Piece]:
+        """Text that passes the stop strings and the filters."""
+        shown = self._stops.push(text)
+        if last:
+            shown += self._stops.flush()
+        pieces: list[Piece] = []
+        if shown:
+            verdict = chain(self._filters, self._said + shown, self._context)
+            if SEVERITY.index(verdict.action) > SEVERITY.index("warn"):
+                return self._end("filtered")
+            self._said += shown
+            pieces.append(Text(shown))
+        return pieces + self._end("stop") if self._stops.hit else pieces
+
+    def _end(self, reason: Reason) -> list[Piece]:
+        """The answer ends here; the engine stops working on it."""
+        self.ended = True
+        self._engine.cancel(self.id)
+        return [replace(self._usage, reason=reason)]
+
+
+def drive(engine: Engine, answers: Sequence[Answer]) -> Generator[tuple[int, Piece], None, None]:
+    """Run answers together to their ends: (which of `answers`, its next piece).
+
+    It takes all events of the engine, so nobody else may step it meanwhile. Closed early, by
+    Ctrl-C for one, it cancels what still runs.
+    """
+    running: dict[RequestId, int] = {}
+    try:
+        for index, answer in enumerate(answers):
+            running[answer.start()] = index
+        while running:
+            assert not engine.idle, "answers wait for an engine that has nothing to do"
+            for event in engine.step():
+                index = running.get(event.request, -1)
+                if index < 0:  # the end of a request that was cancelled before
+                    continue
+                yield from ((index, piece) for piece in answers[index].take(event))
+                if answers[index].ended:
+                    del running[event.request]
+    finally:
+        for id in running:
+            engine.cancel(id)

@@ -1,0 +1,125 @@
+"""The assistant's next message in a conversation: streamed, or many at once for evaluation.
+
+A conversation that has grown too long for the context loses its oldest turns, never its system
+message, and the first piece says so. One reply and hundreds take the same way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
+
+from parrotlet.chat.answer import Answer, GenerateSettings, drive
+from parrotlet.chat.pieces import Dropped, Piece, fold
+from parrotlet.chat.toolbox import Toolbox
+from parrotlet.core.errors import UsageError
+from parrotlet.engine.engine import Engine
+from parrotlet.safety.filter import Filter
+from parrotlet.text.chat import Conversation, Message, render_prompt
+from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.tools.table import Tool
+
+MOST_CALLS = 8
+ROOM = 4  # turns are dropped until a quarter of the context is free for the answer
+
+
+def reply(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    conversation: Conversation,
+    settings: GenerateSettings,
+    tools: Mapping[str, Tool],
+    *,
+    filters: Sequence[Filter] = (),
+    most_calls: int = MOST_CALLS,
+) -> Iterator[Piece]:
+    """The answer to the last (user's) message: Dropped if need be, pieces, Finish.
+
+    `settings.max_tokens` is a bound; the answer gets what the context has left. Close the
+    iterator to stop it. Raises UsageError where the last message alone is too long, DataError
+    where the conversation cannot be rendered. Without tools the model cannot call any, nor where
+    the template has no calls.
+    """
+    answer, dropped = _prepare(
+        engine, tokenizer, conversation, settings, tools, filters, most_calls
+    )
+    if dropped:
+        yield Dropped(dropped)
+    with closing(drive(engine, [answer])) as pieces:
+        for _, piece in pieces:
+            yield piece
+
+
+def replies(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    conversations: Sequence[Conversation],
+    settings: GenerateSettings,
+    tools: Mapping[str, Tool],
+    *,
+    filters: Sequence[Filter] = (),
+    most_calls: int = MOST_CALLS,
+) -> list[Message]:
+    """The answer to each conversation, as many at once as the engine has slots."""
+    answers = [
+        _prepare(engine, tokenizer, each, settings, tools, filters, most_calls)[0]
+        for each in conversations
+    ]
+    said: list[list[Piece]] = [[] for _ in answers]
+    with closing(drive(engine, answers)) as pieces:
+        for index, piece in pieces:
+            said[index].append(piece)
+    return [fold(each) for each in said]
+
+
+def fit(
+    tokenizer: Tokenizer, conversation: Conversation, *, length: int, max_tokens: int
+) -> tuple[list[int], tuple[Message, ...]]:
+    """The prompt of a conversation and the messages that were left out to make it fit `length`.
+
+    Room is kept for max_tokens, at most for a quarter of `length`. The system and the last message
+    stay. UsageError where these alone leave no room at all.
+    """
+    room = min(max_tokens, max(1, length // ROOM))
+    messages = conversation.messages
+    start = 1 if messages and messages[0].role == "system" else 0
+    system, turns = messages[:start], messages[start:]
+    prompt = render_prompt(conversation, tokenizer)
+    kept = turns
+    while len(prompt) + room > length and len(kept) > 1:
+        kept = kept[2:]  # the user's message and its answer
+        prompt = render_prompt(Conversation(system + kept), tokenizer)
+    if len(prompt) >= length:
+        raise UsageError(
+            f"the last message (with the system message, if any) makes a prompt of {len(prompt)} "
+            f"tokens, which leaves no room for an answer in a context of {length}; shorten it"
+        )
+    return prompt, turns[: len(turns) - len(kept)]
+
+
+def _prepare(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    conversation: Conversation,
+    settings: GenerateSettings,
+    tools: Mapping[str, Tool],
+    filters: Sequence[Filter],
+    most_calls: int,
+) -> tuple[Answer, tuple[Message, ...]]:
+    """An answer that is ready to be driven, and the messages it does not see."""
+    prompt, dropped = fit(
+        tokenizer, conversation, length=engine.length, max_tokens=settings.max_tokens
+    )
+    around = tokenizer.template.call
+    toolbox = Toolbox(tokenizer, around, tools, most_calls) if tools and around else None
+    answer = Answer(
+        engine,
+        tokenizer,
+        prompt,
+        settings.within(engine.length - len(prompt)),
+        end=tokenizer.stop_id,
+        toolbox=toolbox,
+        filters=filters,
+        context=conversation.messages,
+    )
+    return answer, dropped

@@ -1,0 +1,42 @@
+"""Toolbox: the tools of one reply, and the call that a model has written.
+
+What goes wrong in a call is the result, so that the model reads it; only the number of calls is
+limited here. Budgets of time and size are each tool's own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from parrotlet.core.errors import ToolError
+from parrotlet.text.chat import ToolCall, ToolResult, parse_reply
+from parrotlet.text.template import Around
+from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.tools.table import Tool
+
+
+class Toolbox:
+    """Tools by name; `opening` and `closing` are the control ids around a call."""
+
+    def __init__(
+        self, tokenizer: Tokenizer, around: Around, tools: Mapping[str, Tool], limit: int
+    ) -> None:
+        """`around` is the template's call; at most `limit` calls are run."""
+        names = around.controls()
+        self.opening, self.closing = tokenizer.special(names[0]), tokenizer.special(names[-1])
+        self.calls_left = limit
+        self._tokenizer = tokenizer
+        self._tools = tools
+
+    def run(self, ids: Sequence[int]) -> tuple[ToolCall, ToolResult]:
+        """Run the call written between `opening` and `closing`: a tool's name and an argument."""
+        self.calls_left -= 1
+        call = parse_reply([self.opening, *ids, self.closing], self._tokenizer).parts[0]
+        assert isinstance(call, ToolCall), "what stands between its control tokens is a call"
+        if call.name not in self._tools:
+            known = ", ".join(self._tools)
+            return call, ToolResult(f"error: there is no tool {call.name!r}; there is {known}")
+        try:
+            return call, ToolResult(self._tools[call.name].run(call.arguments))
+        except ToolError as error:
+            return call, ToolResult(f"error: {error}")

@@ -1,0 +1,69 @@
+"""The model and its cache: ids of some slots in, the logits of what follows them out.
+
+Weights are cast once to the dtype the model computes in, in a private copy; where they already are
+in it, the model itself is used. Not here: compiled or quantised decoding.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from parrotlet.core.errors import UsageError
+from parrotlet.model.cache import KVCache, SlotContext
+from parrotlet.model.model import Model
+
+
+def cast_once(model: Model) -> Model:
+    """The model itself where its weights are in compute_dtype; else a copy whose weights are."""
+    if all(each.dtype == model.compute_dtype for each in model.parameters()):
+        return model
+    return copy.deepcopy(model).to(model.compute_dtype).requires_grad_(False).eval()
+
+
+class Runner:
+    """Runs forward passes for slots, each at its own position."""
+
+    def __init__(self, model: Model, *, slots: int, length: int) -> None:
+        self.model = cast_once(model)
+        self.device = next(model.parameters()).device
+        self._cache = KVCache(
+            model.config,
+            slots=slots,
+            length=length,
+            dtype=model.compute_dtype,
+            device=self.device,
+        )
+
+    def load_weights(self, model: Model) -> None:
+        """Use the weights of `model` from now on; UsageError where its shape is another.
+
+        What the cache holds was made by the old weights: the caller feeds it again.
+        """
+        if model.config != self.model.config:
+            raise UsageError(
+                f"the engine runs {self.model.config}, which cannot take the weights of "
+                f"{model.config}; make a new engine"
+            )
+        self.model = cast_once(model)
+
+    @torch.inference_mode()
+    def feed(
+        self, ids: Sequence[Sequence[int]], slots: Sequence[int], starts: Sequence[int]
+    ) -> Float[Tensor, "B V"]:
+        """Feed each slot a row of ids (all of one length) from its start; the last one's logits."""
+        longest = max(starts) + len(ids[0])
+        rows = torch.tensor(ids, device=self.device)
+        context = SlotContext(
+            self._cache,
+            torch.tensor(slots, device=self.device),
+            torch.tensor(starts, device=self.device),
+            rows,
+            longest,
+        )
+        hidden = self.model.hidden(rows, context)
+        return self.model.logits(hidden[:, -1])
