@@ -8,8 +8,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from parrotlet.model.cache import KVCache, SlotContext
 from parrotlet.model.config import ModelConfig
-from parrotlet.model.context import CausalContext, Context, KVCache, SlotContext
+from parrotlet.model.context import CausalContext, Context
 
 CONFIG = ModelConfig(
     arch="qwen3",

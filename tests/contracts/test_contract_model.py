@@ -7,8 +7,9 @@ import torch
 from torch import Tensor
 
 from parrotlet.model.build import ARCHITECTURES, build_model
+from parrotlet.model.cache import KVCache, SlotContext
 from parrotlet.model.config import ModelConfig
-from parrotlet.model.context import CausalContext, KVCache, SlotContext
+from parrotlet.model.context import CausalContext
 from parrotlet.model.model import Model
 
 VOCAB, CONTEXT = 61, 32

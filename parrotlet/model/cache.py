@@ -1,0 +1,127 @@
+"""KVCache and SlotContext: attention that remembers, in contiguous slots.
+
+Which slot is whose, and how far each has come, the caller keeps.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from parrotlet.model.config import ModelConfig
+from parrotlet.model.context import softmax_attention
+
+
+class KVCache:
+    """Room for the keys, values and ids of `slots` sequences of up to `length` tokens each."""
+
+    def __init__(
+        self,
+        config: ModelConfig,
+        *,
+        slots: int,
+        length: int,
+        dtype: torch.dtype,
+        device: torch.device,
+    ) -> None:
+        shape = (slots, config.kv_heads, length, config.head_width)
+        # Zeros: what a mask hides still meets a weight of 0, and 0 times NaN is NaN.
+        self.keys = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.depth)]
+        self.values = [torch.zeros(shape, dtype=dtype, device=device) for _ in range(config.depth)]
+        self.ids = torch.zeros(slots, length, dtype=torch.long, device=device)
+        self.length = length
+
+    def reset(self, slot: int) -> None:
+        """Forget one sequence: whatever it held, NaN included, cannot reach the next."""
+        for tensor in (self.ids, *self.keys, *self.values):
+            tensor[slot].zero_()
+
+
+class SlotContext:
+    """One pass of T tokens for each of B slots, every slot at its own length.
+
+    T is 1 in decoding and a chunk of the prompt in prefill. Row b's tokens take the places
+    starts[b] to starts[b] + T - 1 of slot slots[b]; what the slot held from there on is
+    forgotten. So a row shorter than T may be padded on the right: its next pass starts at its own
+    end and writes over the padding. A start of 0 is a new sequence.
+    """
+
+    def __init__(
+        self,
+        cache: KVCache,
+        slots: Int[Tensor, " B"],
+        starts: Int[Tensor, " B"],
+        ids: Int[Tensor, "B T"],
+        longest: int,
+    ) -> None:
+        """`slots`: all different. `longest`: at least max(starts) + T, at most the cache's length.
+
+        It bounds what attention reads; given as a number, no device has to be asked for it.
+        """
+        assert longest <= cache.length, f"{longest} tokens do not fit in a slot of {cache.length}"
+        assert not torch.is_grad_enabled(), "a cache would keep every pass's graph alive"
+        self.positions = starts[:, None] + torch.arange(ids.shape[1], device=ids.device)
+        self._cache = cache
+        self._longest = longest
+        self._slots = slots[:, None]
+        self._reads = _reads(slots)
+        self._masks: dict[int | None, Tensor] = {}
+        cache.ids[self._slots, self.positions] = ids
+        self.previous = cache.ids[self._slots, (self.positions - 1).clamp(min=0)]
+
+    def attend(
+        self,
+        layer: int,
+        q: Float[Tensor, "B T H C"],
+        k: Float[Tensor, "B T K C"],
+        v: Float[Tensor, "B T K C"],
+        window: int | None,
+    ) -> Float[Tensor, "B T H C"]:
+        """Attention over the slots' past and this pass, whose keys and values are kept."""
+        keys, values = self._cache.keys[layer], self._cache.values[layer]
+        keys[self._slots, :, self.positions] = k
+        values[self._slots, :, self.positions] = v
+        mask = self._mask(window, q.dtype)
+        mixed = [
+            softmax_attention(
+                q[rows],
+                keys[:, :, : self._longest][slots].transpose(1, 2),
+                values[:, :, : self._longest][slots].transpose(1, 2),
+                None if mask is None else mask[rows],
+            )
+            for rows, slots in self._reads
+        ]
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+    def _mask(self, window: int | None, dtype: torch.dtype) -> Float[Tensor, "B 1 T S"] | None:
+        """0 where a token sees a place, -inf elsewhere; made by the first layer that asks.
+
+        None where all starts are 0, as `longest` shows: that is plain causal attention.
+        """
+        if window is None and self._longest == self.positions.shape[1]:
+            return None
+        if window not in self._masks:
+            places = torch.arange(self._longest, device=self.positions.device)
+            positions = self.positions[:, None, :, None]
+            hidden = places > positions
+            if window is not None:
+                hidden |= places <= positions - window
+            mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+            self._masks[window] = mask.masked_fill_(hidden, float("-inf"))
+        return self._masks[window]
+
+
+def _reads(slots: Int[Tensor, " B"]) -> list[tuple[slice, slice | Tensor]]:
+    """Rows of a pass and the slots they read, together all of them.
+
+    On the CPU one entry per run of neighbouring slots, which is read in place: a copy of the
+    cache would cost more than attention does. Elsewhere one entry, copied: looking at the slots
+    would wait for the device.
+    """
+    if slots.device.type != "cpu":
+        return [(slice(None), slots)]
+    numbers = slots.tolist()
+    breaks = [row for row in range(1, len(numbers)) if numbers[row] != numbers[row - 1] + 1]
+    runs = zip([0, *breaks], [*breaks, len(numbers)], strict=True)
+    return [(slice(a, b), slice(numbers[a], numbers[a] + b - a)) for a, b in runs]
