@@ -1,10 +1,24 @@
-"""Sources: anything that yields documents, in an order that never changes."""
+"""Sources: anything that yields documents, in an order that never changes.
+
+Files become a source through open_sources. In every document "\\r\\n" is written "\\n", so that the
+same words give the same tokens whichever system saved them; a lone "\\r" stays. Rows without text
+(null, empty, only white space) are passed over.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import glob
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Any, Protocol
+
+from parrotlet.core.errors import DataError
+from parrotlet.data.compression import COMPRESSIONS, DAMAGED, open_binary
+from parrotlet.data.formats import READERS, Errors, Reader, format_of
+
+KNOWN = f"{', '.join(READERS)}, each also with {' or '.join(COMPRESSIONS)}"
 
 
 @dataclass(frozen=True)
@@ -21,3 +35,142 @@ class Source(Protocol):
     def documents(self) -> Iterator[Document]:
         """Every document, in the same order each time."""
         ...
+
+
+@dataclass(frozen=True)
+class Skipped:
+    """A file of a folder that is not read, and why."""
+
+    path: Path
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileSource:
+    """The documents of files, file by file and row by row."""
+
+    files: tuple[Path, ...]
+    skipped: tuple[Skipped, ...] = ()
+    column: str | None = None
+    errors: Errors = "strict"
+
+    def documents(self) -> Iterator[Document]:
+        """Every document; DataError for a file that cannot be read, or when there is no text."""
+        found = False
+        for path in self.files:
+            for number, text in Reader(path, self.column, self.errors).rows():
+                if text and not text.isspace():
+                    found = True
+                    origin = str(path) if number is None else f"{path}:{number}"
+                    yield Document(text.replace("\r\n", "\n"), origin)
+        if not found:
+            raise DataError(f"{_list(self.files)} has no text: every row is empty")
+
+
+def open_sources(
+    paths: Sequence[Path], *, column: str | None = None, errors: Errors = "strict"
+) -> FileSource:
+    """A source of files, folders and globs, in the order given; a file named twice is read once.
+
+    A folder is searched through, in order of relative path; hidden files are not looked at, and
+    those of it (and of a glob) that are no text are listed in `skipped`. A file that was named
+    itself must be readable.
+
+    column: the one that holds the text; without it "text", or the only one that is text.
+    errors: "replace" reads bytes that are not UTF-8 as U+FFFD instead of refusing the file.
+
+    Raises DataError for what is missing, empty, binary or of an unknown format, and for a folder
+    or glob with nothing readable. The files are read to their ends by documents() alone.
+    """
+    files: list[Path] = []
+    skipped: list[Skipped] = []
+    for path in paths:
+        if path.is_file():
+            if reason := _unreadable(path):
+                raise DataError(f"{path} {reason}")
+            files.append(path)
+            continue
+        candidates = _candidates(path)
+        reasons = [Skipped(one, _unreadable(one)) for one in candidates]
+        readable = [one.path for one in reasons if not one.reason]
+        if not readable:
+            example = f", for example {reasons[0].path} {reasons[0].reason}" if reasons else ""
+            raise DataError(
+                f"{path} has nothing readable in {len(candidates)} files{example}; readable are "
+                f"{KNOWN}"
+            )
+        files += readable
+        skipped += [one for one in reasons if one.reason]
+    if not files:
+        raise DataError("no file was named: give a file, a folder or a glob such as 'texts/*.txt'")
+    return FileSource(
+        files=tuple(dict.fromkeys(files)), skipped=tuple(skipped), column=column, errors=errors
+    )
+
+
+def describe(source: Source) -> dict[str, Any]:
+    """What a source reads, as JSON; equal descriptions mean the same documents.
+
+    Files are described by name, size and SHA-256, any other source by the hash of its documents.
+    """
+    if isinstance(source, FileSource):
+        files = [
+            {"name": path.name, "bytes": path.stat().st_size, "sha256": _hash_file(path)}
+            for path in source.files
+        ]
+        return {"column": source.column, "errors": source.errors, "files": files}
+    digest, count = hashlib.sha256(), 0
+    for document in source.documents():
+        data = document.text.encode()
+        digest.update(len(data).to_bytes(8, "little") + data)
+        count += 1
+    return {"documents": count, "sha256": digest.hexdigest()}
+
+
+def _candidates(path: Path) -> list[Path]:
+    """The files that a folder or a glob stands for; DataError where it stands for nothing."""
+    if path.is_dir():
+        inside = [one for one in path.rglob("*") if one.is_file()]
+        names = {one: one.relative_to(path) for one in inside}
+        visible = [one for one in inside if not any(p.startswith(".") for p in names[one].parts)]
+        return sorted(visible, key=lambda one: names[one].as_posix())
+    matches = [Path(match) for match in sorted(glob.glob(str(path), recursive=True))]
+    if not matches:
+        raise DataError(
+            f"{path} does not exist: name a file, a folder or a glob such as 'texts/*.txt'"
+        )
+    return [match for match in matches if match.is_file()]
+
+
+def _unreadable(path: Path) -> str:
+    """Why a file is no text, by its name and its first bytes; "" where it may be."""
+    if format_of(path) not in READERS:
+        return f"has a suffix that says no format: readable are {KNOWN}"
+    try:
+        with open_binary(path) as file:
+            start = file.read(4096)
+    except DAMAGED as error:
+        raise DataError(
+            f"{path} is cut short or damaged ({error}): copy or download it again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    if not start:
+        return "is empty: there is nothing to learn from"
+    if b"\0" in start and format_of(path) != ".parquet":
+        return (
+            f"is binary, not text: it has a zero byte at offset {start.index(0)}; leave it out or "
+            "convert it to UTF-8 text"
+        )
+    return ""
+
+
+def _hash_file(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _list(paths: Iterable[Path]) -> str:
+    """One path, or the first and how many more."""
+    first, *rest = paths
+    return f"{first} and {len(rest)} more" if rest else str(first)

@@ -1,0 +1,240 @@
+"""Shards: a source tokenised once into files that are mapped into memory.
+
+    DIR/train-00000.npy ...          ids as uint16, or uint32 for a vocabulary over 65,536
+    DIR/validation-00000.npy ...
+    DIR/manifest.json                what they were made from, and their hashes; written last
+
+A folder without a manifest counts as empty, so work that was interrupted is begun again. A folder
+that is complete is used as it is where tokenizer, source and split are the same, and refused where
+one of them is not: tokens that a run was trained on are never replaced behind its back.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from parrotlet.core.errors import DataError
+from parrotlet.data.arrays import (
+    MANIFEST,
+    ArrayFile,
+    check_file,
+    entry_to_json,
+    open_array,
+    read_manifest,
+    save_array,
+    write_manifest,
+)
+from parrotlet.data.sources import Source, describe
+from parrotlet.data.split import plan_split
+from parrotlet.data.tokens import TokenArray
+
+KIND, VERSION = "token shards", 1
+SIDES = ("train", "validation")
+SHARD_TOKENS = 1 << 25
+GROUP_CHARACTERS = 1 << 22  # text handed to the tokenizer at once
+
+
+class Encoder(Protocol):
+    """What is needed of a tokenizer."""
+
+    @property
+    def vocab_size(self) -> int:
+        """One more than the largest id."""
+        ...
+
+    @property
+    def fingerprint(self) -> str:
+        """Equal for tokenizers that give equal ids."""
+        ...
+
+    def encode_document(self, text: str) -> Sequence[int]:
+        """BOS and the ids of the text; called from several threads."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shards:
+    """Tokenised text on disk, both sides of the split."""
+
+    directory: Path
+    manifest: Mapping[str, Any]
+    train: TokenArray
+    validation: TokenArray
+
+    @staticmethod
+    def open(directory: Path, *, check: bool = True) -> Shards:
+        """The shards of a directory, mapped; with `check` their hashes are compared first.
+
+        Raises DataError where they are incomplete, altered or of another version.
+        """
+        manifest = read_manifest(directory, KIND, VERSION)
+        sides = {}
+        for side in SIDES:
+            facts = manifest["sides"][side]
+            entries = [ArrayFile(**entry) for entry in facts["shards"]]
+            sides[side] = TokenArray(
+                [open_array(directory, entry, check=check) for entry in entries],
+                num_bytes=facts["bytes"],
+                num_documents=facts["documents"],
+            )
+        return Shards(directory=directory, manifest=manifest, **sides)
+
+    def verify(self) -> None:
+        """Compare every shard with its hash; DataError names the first that was altered."""
+        for side in SIDES:
+            for entry in self.manifest["sides"][side]["shards"]:
+                check_file(self.directory / entry["file"], entry["sha256"])
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of all the tokens and of what they were made from."""
+        text = json.dumps(self.manifest, sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def tokenize(
+    source: Source,
+    tokenizer: Encoder,
+    directory: Path,
+    *,
+    validation_fraction: float = 0.1,
+    seed: int = 0,
+    num_threads: int = 1,
+    shard_tokens: int = SHARD_TOKENS,
+) -> Shards:
+    """The shards of `source` in `directory`, made if they are not there.
+
+    Every document becomes BOS and its text, one after another. A document is encoded in one piece,
+    so it must fit in memory; the source as a whole need not. Threads work on different documents
+    and do not change the result.
+
+    Raises DataError where the directory holds tokens of something else, or a file changes while it
+    is read; RunError where the directory cannot be written.
+    """
+    made_from = {
+        "tokenizer": tokenizer.fingerprint,
+        "source": describe(source),
+        "split": {"validation_fraction": validation_fraction, "seed": seed},
+    }
+    if (directory / MANIFEST).exists():
+        shards = Shards.open(directory)
+        _check_same(shards, made_from)
+        return shards
+    for name in SIDES:
+        for left_over in directory.glob(f"{name}-*.npy"):
+            left_over.unlink()
+    split = plan_split(source, validation_fraction, seed)
+    dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
+    writers = {side: _Writer(directory, side, dtype, shard_tokens) for side in SIDES}
+    parts = (
+        (side, part)
+        for document in source.documents()
+        for side, part in zip(SIDES, split.sides(document.text), strict=True)
+        if part
+    )
+    with ThreadPoolExecutor(num_threads) as pool:
+        for group in _groups(parts):
+            encoded = pool.map(tokenizer.encode_document, [text for _, text in group])
+            for (side, text), ids in zip(group, encoded, strict=True):
+                writers[side].add(np.array(ids, dtype=dtype), text)
+    sides = {side: writer.finish() for side, writer in writers.items()}
+    if describe(source) != made_from["source"]:
+        raise DataError("the data changed while they were read: run the same command again")
+    write_manifest(
+        directory,
+        {"kind": KIND, "version": VERSION, "made_from": made_from, "sides": sides},
+    )
+    return Shards.open(directory, check=False)
+
+
+class _Writer:
+    """Collects the ids of one side and writes a file whenever there are enough."""
+
+    def __init__(self, directory: Path, side: str, dtype: type, shard_tokens: int) -> None:
+        self._directory = directory
+        self._side = side
+        self._dtype = dtype
+        self._shard_tokens = shard_tokens
+        self._pending: list[NDArray[Any]] = []
+        self._num_pending = 0
+        self._entries: list[ArrayFile] = []
+        self._bytes = 0
+        self._documents = 0
+
+    def add(self, ids: NDArray[Any], text: str) -> None:
+        """One document."""
+        self._bytes += len(text.encode())
+        self._documents += 1
+        self._pending.append(ids)
+        self._num_pending += len(ids)
+        if self._num_pending >= self._shard_tokens:
+            self._write(self._num_pending // self._shard_tokens * self._shard_tokens)
+
+    def finish(self) -> dict[str, Any]:
+        """Write the rest; what the manifest says of this side."""
+        if self._num_pending:
+            self._write(self._num_pending)
+        return {
+            "tokens": sum(entry.length for entry in self._entries),
+            "bytes": self._bytes,
+            "documents": self._documents,
+            "shards": [entry_to_json(entry) for entry in self._entries],
+        }
+
+    def _write(self, count: int) -> None:
+        """The first `count` pending ids, as files of at most shard_tokens."""
+        ids = np.concatenate(self._pending)
+        for first in range(0, count, self._shard_tokens):
+            name = f"{self._side}-{len(self._entries):05d}"
+            part = ids[first : min(first + self._shard_tokens, count)]
+            self._entries.append(save_array(self._directory, name, part))
+        self._pending, self._num_pending = [ids[count:]], len(ids) - count
+
+
+def _groups(parts: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
+    """The same parts in lists of about GROUP_CHARACTERS."""
+    group: list[tuple[str, str]] = []
+    size = 0
+    for part in parts:
+        group.append(part)
+        size += len(part[1])
+        if size >= GROUP_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def _check_same(shards: Shards, made_from: Mapping[str, Any]) -> None:
+    """Raise DataError where shards were made from something else, naming what."""
+    for part, now in made_from.items():
+        before = shards.manifest["made_from"][part]
+        if before != now:
+            raise DataError(
+                f"{shards.directory} holds tokens made with another {part} "
+                f"({_difference(before, now)}): choose another --name, or remove the folder to "
+                "make them again"
+            )
+
+
+def _difference(before: Any, now: Any) -> str:
+    """The first part of two descriptions that differs, in a few words."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        for name in now:
+            if before.get(name) != now[name]:
+                return f"{name}: {_difference(before.get(name), now[name])}"
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = zip(before, now, strict=True)
+        return next(f"{new.get('name')} changed" for old, new in pairs if old != new)
+    if isinstance(before, list) and isinstance(now, list):
+        return f"{len(before)} then, {len(now)} now"
+    return f"{str(before)[:12]} then, {str(now)[:12]} now"
