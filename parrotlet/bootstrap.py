@@ -249,6 +249,7 @@ def _run(command: "tuple[str, ...]") -> "tuple[int, str]":
         stderr=subprocess.STDOUT,
         encoding="utf-8",
         errors="replace",
+        close_fds=False,  # the child keeps the lock, should this process be killed
         check=False,
     )
     return done.returncode, done.stdout
@@ -258,6 +259,7 @@ def _run(command: "tuple[str, ...]") -> "tuple[int, str]":
 def _one_at_a_time(root: Path) -> "Iterator[None]":
     """Hold the set-up of this clone for this process, after waiting for another's."""
     with open(str(root / ".venv.lock"), "a+", encoding="utf-8") as file:
+        os.set_inheritable(file.fileno(), True)
         if not _try_lock(file.fileno()):
             say("waiting for another set-up of this clone to end")
             while not _try_lock(file.fileno()):
@@ -266,7 +268,7 @@ def _one_at_a_time(root: Path) -> "Iterator[None]":
 
 
 def _try_lock(handle: int) -> bool:
-    """Lock an open file without waiting; the system lets go of it when the process ends."""
+    """Lock an open file without waiting; the system lets go of it when its holders have ended."""
     try:
         if sys.platform == "win32":
             import msvcrt
