@@ -1,0 +1,205 @@
+"""Documents: what the world writes down. One function a kind; every fact stands in many of them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping, Sequence
+
+from parrotlet.world import lexicon, stories
+from parrotlet.world.entities import Entity, World
+from parrotlet.world.phrasing import sentence
+
+DocumentMaker = Callable[[World, random.Random], str]
+
+
+def profile(world: World, rng: random.Random) -> str:
+    """All that is known of one entity, in changing words and order."""
+    return _facts_of(rng, rng.choice(world.entities))
+
+
+def pair(world: World, rng: random.Random) -> str:
+    """Two entities of a kind, side by side."""
+    first = rng.choice(world.entities)
+    second = rng.choice([other for other in world.of(first.kind) if other is not first])
+    return f"{_facts_of(rng, first)}\n{_facts_of(rng, second)}"
+
+
+def _facts_of(rng: random.Random, entity: Entity) -> str:
+    relations = list(entity.facts)
+    rng.shuffle(relations)
+    return " ".join(entity.state(relation, rng.randrange(5)) for relation in relations)
+
+
+def notes(world: World, rng: random.Random) -> str:
+    """A few facts of many entities, one a line."""
+    lines = [_any_fact(world, rng) for _ in range(rng.randint(3, 6))]
+    return "\n".join(lines)
+
+
+def _any_fact(world: World, rng: random.Random) -> str:
+    entity = rng.choice(world.entities)
+    return entity.state(rng.choice(list(entity.facts)), rng.randrange(5))
+
+
+def again(world: World, rng: random.Random) -> str:
+    """One fact in several wordings."""
+    entity = rng.choice(world.entities)
+    relation = rng.choice(list(entity.facts))
+    first = rng.randrange(5)
+    return " ".join(entity.state(relation, first + step) for step in range(3))
+
+
+def town_page(world: World, rng: random.Random) -> str:
+    """A town, and who lives there."""
+    town = rng.choice(world.of("town"))
+    people = [person for person in world.of("person") if person.facts["home"] == town.name]
+    lines = [f"All about {town.name}", _facts_of(rng, town)]
+    lines += [person.state("home", 0) for person in people[:4]]
+    return "\n".join(lines)
+
+
+def card(world: World, rng: random.Random) -> str:
+    """The facts as a form: a name and lines of label and value."""
+    entity = rng.choice(world.entities)
+    labels = {"fur": "colour", "paint": "colour", "spot": "place", "colour": "favourite colour"}
+    labels |= {"food": "favourite food", "species": "animal", "market": "market day"}
+    lines = [f"{sentence(labels.get(key, key))}: {value}" for key, value in entity.facts.items()]
+    return "\n".join([f"Name: {entity.name}", *lines])
+
+
+def listing(world: World, rng: random.Random) -> str:
+    """Everybody with one thing in common."""
+    relation, heading = rng.choice(
+        [
+            ("job", "These people work as {av}"),
+            ("home", "These people live in {v}"),
+            ("food", "These people like {v}"),
+            ("colour", "These people love the colour {v}"),
+            ("species", "Each of these pets is {av}"),
+            ("landmark", "Each of these towns has {av}"),
+        ]
+    )
+    value = rng.choice(sorted(world.values[relation]))
+    names = [entity.name for entity in world.entities if entity.facts.get(relation) == value]
+    if not names:
+        return notes(world, rng)
+    rng.shuffle(names)
+    title = heading.format(v=value, av=lexicon.with_article(value))
+    return f"{title}: {', '.join(names[:6])}."
+
+
+def letter(world: World, rng: random.Random) -> str:
+    """A letter from one person to another, with news."""
+    writer, reader = rng.sample(list(world.of("person")), 2)
+    news = " ".join(_any_fact(world, rng) for _ in range(2))
+    start = rng.choice(["How are you?", "I hope that you are well.", "It is long since we met."])
+    middle = rng.choice(["Here is some news.", "Did you know this?", "I must tell you something."])
+    end = rng.choice(["Please write soon.", "Come and visit me.", "That is all for today."])
+    return f"Dear {reader.name},\n{start} {middle} {news} {end}\nYour friend, {writer.name}"
+
+
+def story(world: World, rng: random.Random) -> str:
+    """A story about somebody of the world."""
+    hero = rng.choice([*world.of("person"), *world.of("pet")])
+    return stories.tell(world, rng, hero, rng.choice(world.of("town")).name).text
+
+
+def diary(world: World, rng: random.Random) -> str:
+    """A week of somebody's days, with the market on the right day."""
+    person = rng.choice(world.of("person"))
+    days = sorted(rng.sample(range(7), 3))
+    lines = [f"The week of {person.name}"]
+    for day in days:
+        name = lexicon.DAYS[day]
+        towns = [town.name for town in world.of("town") if town.facts["market"] == name]
+        doing = f"goes to the market in {rng.choice(towns)}" if towns else "stays at home"
+        lines.append(f"{name}: {person.name} {doing}.")
+    return "\n".join(lines)
+
+
+def recipe(world: World, rng: random.Random) -> str:
+    """How somebody's favourite food comes to the table."""
+    person = rng.choice(world.of("person"))
+    food = person.facts["food"]
+    steps = rng.sample(
+        [
+            "Wash your hands.",
+            f"Put the {food} on the table.",
+            "Take a big pot and some water.",
+            "Wait ten minutes.",
+            "Add a little salt.",
+            "Ask a friend to help.",
+        ],
+        3,
+    )
+    return f"{sentence(food)} for {person.name}: {' '.join(steps)} {person.state('food', 0)}"
+
+
+def directions(world: World, rng: random.Random) -> str:
+    """The way from one town to another."""
+    start, end = rng.sample(list(world.of("town")), 2)
+    way = rng.choice(["Go over the hill.", "Follow the river.", "Walk through the forest."])
+    return (
+        f"How to go from {start.name} to {end.name}: start at the {start.facts['landmark']} of "
+        f"{start.name}. {way} When you see the {end.facts['landmark']}, you are in {end.name}."
+    )
+
+
+def in_capitals(world: World, rng: random.Random) -> str:
+    """Facts as they stand on a sign, in capital letters."""
+    fact = _any_fact(world, rng)
+    return f"{fact}\n{fact.upper()}" if rng.random() < 0.7 else fact.upper()
+
+
+def words_in_capitals(world: World, rng: random.Random) -> str:
+    """Values with and without capitals, as a one-word answer would show them."""
+    relation = rng.choice(sorted(world.values))
+    values = rng.sample(sorted(world.values[relation]), 3)
+    return "\n".join(f"The word {word}. {sentence(word)}. {word.upper()}." for word in values)
+
+
+def spelled(world: World, rng: random.Random) -> str:
+    """Words and their letters."""
+    return " ".join(
+        f"The word {word} is spelled {' '.join(word)}." for word in _words(rng, rng.randint(2, 4))
+    )
+
+
+def counted(world: World, rng: random.Random) -> str:
+    """Words and how many letters they have."""
+    return " ".join(
+        f"{number_letters(word)} The word {word} has {len(word)} letters."
+        for word in _words(rng, 2)
+    )
+
+
+def _words(rng: random.Random, count: int) -> Sequence[str]:
+    return [
+        lexicon.invent(rng, "train") if rng.random() < 0.4 else lexicon.SPELLING.pick(rng, "train")
+        for _ in range(count)
+    ]
+
+
+def number_letters(word: str) -> str:
+    """The letters of a word, each with its number: "c1 a2 t3."."""
+    return " ".join(f"{letter}{index}" for index, letter in enumerate(word, 1)) + "."
+
+
+DOCUMENTS: Mapping[str, tuple[float, DocumentMaker]] = {
+    "profile": (18, profile),
+    "pair": (8, pair),
+    "notes": (8, notes),
+    "again": (12, again),
+    "town page": (4, town_page),
+    "card": (4, card),
+    "listing": (4, listing),
+    "letter": (6, letter),
+    "story": (8, story),
+    "diary": (2, diary),
+    "recipe": (2, recipe),
+    "directions": (2, directions),
+    "in capitals": (8, in_capitals),
+    "words in capitals": (4, words_in_capitals),
+    "spelled": (6, spelled),
+    "counted": (4, counted),
+}

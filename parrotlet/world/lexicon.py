@@ -1,0 +1,124 @@
+"""Lexicon: the real words of the world, by what they are, and words nobody has ever used.
+
+Values of a relation are single words, so that an answer can be found in a reply. Names end in no
+"s" and are no words of their own. Half of the open values (what a user may be called, or like) are
+invented: only copying gets them right. An invented word belongs to one side of the split for good.
+"""
+
+from __future__ import annotations
+
+import random
+
+from parrotlet.world.chance import Pool, Side, listed, side_of
+
+SHE = listed(
+    "Anna Bella Clara Dora Ella Emma Fiona Gina Hanna Ida Jane Julia Kate Lena Lucy Maria Mina "
+    "Nina Nora Olga Paula Petra Rita Rosa Sara Sofia Tina Vera Wanda Zoe Alice Amy Betty Carla "
+    "Celia Diana Edith Elsa Eva Flora Greta Helen Irene Jenny Judy Karen Laura Linda Lisa Louise "
+    "Mabel Marta Molly Monica Nelly Olivia Polly Ruth Sally Selma Stella Susan Tessa Thea Zelda"
+)
+HE = listed(
+    "Adam Alan Albert Arthur Ben Bruno Carl Colin Conrad Daniel David Edgar Edwin Emil Eric "
+    "Ernest Felix Fred Gary George Harry Henry Hugo Ian Igor Isaac Ivan Jacob Jim John Kevin Leo "
+    "Leon Luke Martin Max Milo Nathan Ned Noah Olaf Oliver Oscar Otto Paul Peter Philip Ralph "
+    "Robert Roger Rolf Sam Simon Steven Tim Toby Tom Victor Walter Edmund Axel Bert Claude "
+    "Duncan Elmer"
+)
+STRANGERS = Pool(  # people the world does not know: users, and whom one may ask about in vain
+    train=listed(
+        "Aaron Andy Bernard Bianca Cathy Cecil Daphne Derek Elliot Esther Gloria Gordon Hector "
+        "Hilda Jason Joan Kurt Lydia Marcel Miriam Norman Pamela Rachel Sandra Trevor Vivian "
+        "Wendy Stefan Marion Hubert"
+    ),
+    test=listed(
+        "Abel Anita Basil Beth Boyd Brenda Clive Corinne Damian Elena Ethel Floyd Gerald Ingrid "
+        "Joyce Keith Lionel Lorna Maude Nigel Norbert Odette Percy Regina Roland Sheila Stuart "
+        "Tamara Ulrich Yolanda"
+    ),
+)
+PETS = listed(
+    "Biscuit Bobbin Bubble Button Coco Cookie Dash Dodo Fidget Fluff Fudge Gizmo Jelly Kiki Lulu "
+    "Mimi Misty Momo Muffin Noodle Nugget Patch Pebble Pepper Pickle Pip Pippin Poppet Pudding "
+    "Puzzle Rocky Rollo Rusty Scamp Shadow Smoky Snowy Sooty Spot Sprout Sunny Teddy Tiger Tinker "
+    "Toffee Truffle Tufty Velvet Waffle Whisper Widget Wiggle Zigzag Zippy"
+)
+TOWN_STARTS = listed("Ash Bram Cold Dun Elm Fern Glen Hol Kirk Lang Mill Nor Oak Pen Rook Stan")
+TOWN_ENDS = listed("bury by dale field ford ham mere ton wick worth")
+
+JOBS = listed(
+    "baker builder carpenter cook dancer doctor driver farmer gardener miller nurse painter potter "
+    "sailor singer tailor teacher writer"
+)
+COLOURS = listed("black blue brown gold green grey orange pink purple red white yellow")
+FOODS = listed(
+    "apples beans bread cake carrots cheese eggs honey noodles nuts pancakes pears plums rice "
+    "salad soup"
+)
+SPECIES = listed("cat dog donkey duck goat hen horse mouse parrot pig rabbit sheep")
+DAYS = listed("Monday Tuesday Wednesday Thursday Friday Saturday Sunday")
+LANDMARKS = listed(
+    "bridge castle fountain harbour lake library lighthouse mill statue theatre tower windmill"
+)
+THINGS = listed(
+    "basket bell bike blanket boat box cart chair coat cup drum hat kite ladder lamp tent"
+)
+SPOTS = listed("attic barn bedroom cellar cupboard garage hall kitchen shed stable")
+
+SPELLED = listed(  # words to spell and to count letters in
+    "summer winter spring autumn river forest mountain valley island meadow flower garden window "
+    "door table chair bottle basket candle pencil paper letter story number colour music song "
+    "dance bread butter cheese honey sugar pepper onion carrot potato tomato apple banana cherry "
+    "lemon melon berry chicken rabbit donkey monkey tiger horse sheep goat mouse parrot pigeon "
+    "spider beetle butter coffee tea water milk juice cloud rain snow storm thunder rainbow sun "
+    "moon star planet morning evening night minute hour week month year mother father sister "
+    "brother uncle doctor teacher farmer baker singer sailor painter friend stranger village "
+    "city street bridge tower castle market harbour school church library kitchen bedroom cellar "
+    "attic roof wall floor ladder hammer needle button ribbon blanket pillow jacket glove boot "
+    "shoe stocking hat coat pocket purse ring mirror picture frame clock bell drum trumpet "
+    "violin piano whistle kite ball doll puzzle engine wheel wagon boat ship train rocket anchor "
+    "compass map lantern tent rope shovel bucket barrel stone metal silver copper golden wooden "
+    "little yellow orange purple green happy angry hungry thirsty sleepy clever brave gentle "
+    "quiet simple narrow bitter sweet funny lucky pretty tall small large round heavy empty open "
+    "broken hidden frozen seven eleven twenty hundred running walking singing reading writing "
+    "cooking looking keeper finger elbow shoulder stomach nose mouth tooth hair grass leaf tree "
+    "seed root branch acorn feather wing tail horn"
+)
+
+ONSETS = listed("b d f g k l m n p r s t v z br dr fl gr kl pl sn tr")
+VOWELS = listed("a e i o u")
+MIDDLES = listed("b d f g k l m n p r s t v z ld lm mb nd nt rk rt st zz")
+CODAS = ["", "", "b", "k", "l", "m", "n", "p", "r", "t", "x"]
+UGLY = ("dik", "fag", "fuk", "kok", "kum", "kun", "nig", "pus", "rap", "sek", "sex", "tit", "turd")
+
+
+def invent(rng: random.Random, side: Side) -> str:
+    """A made-up word of that side, five to nine letters, easy to say and no word of the world."""
+    while True:
+        pieces = [ONSETS, VOWELS, MIDDLES, VOWELS, CODAS]
+        word = "".join(rng.choice(piece) for piece in pieces)
+        usable = len(word) > 4 and word not in WORDS and not any(bad in word for bad in UGLY)
+        if usable and side_of(word) == side:
+            return word
+
+
+def invent_name(rng: random.Random, side: Side) -> str:
+    """An invented word as a name: with a capital letter."""
+    return invent(rng, side).capitalize()
+
+
+def stranger(rng: random.Random, side: Side) -> str:
+    """A name the world does not know: a real one, or an invented one as often."""
+    return STRANGERS.pick(rng, side) if rng.random() < 0.5 else invent_name(rng, side)
+
+
+def with_article(word: str) -> str:
+    """The word after "a" or "an"."""
+    return f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}"
+
+
+_LISTS = (SHE, HE, PETS, JOBS, COLOURS, FOODS, SPECIES, LANDMARKS, THINGS, SPOTS, SPELLED)
+WORDS = frozenset(word.lower() for words in _LISTS for word in words)
+SPELLING = Pool(
+    train=sorted({word for word in SPELLED if side_of(word) == "train"}),
+    test=sorted({word for word in SPELLED if side_of(word) == "test"}),
+)

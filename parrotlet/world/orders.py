@@ -1,0 +1,256 @@
+"""Orders: what a system prompt may ask for, how it is worded, what it does to a reply.
+
+Every order says how its result is recognised, so that a test can judge any reply. Orders that
+cannot both be kept are never given together; of the pairs that can, some belong to the test alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from parrotlet.world.chance import Pool
+from parrotlet.world.phrasing import sentence
+
+THANKS, QUESTION = "Thank you for asking.", "What else?"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Order:
+    """`keep(reply, answer, word)` makes a reply keep the order; `kept(reply, word)` judges one."""
+
+    wordings: Pool
+    keep: Callable[[str, str, str], str]
+    kept: Callable[[str, str], bool]
+    stage: int  # orders are carried out by rising stage
+
+
+def words_of(text: str) -> list[str]:
+    """The words of a text in lower case, without the marks around them."""
+    stripped = (word.strip(".,;:!?\"()'") for word in text.lower().split())
+    return [word for word in stripped if word]
+
+
+def _said_twice(reply: str, word: str) -> bool:
+    words = words_of(reply)
+    half = len(words) // 2
+    return half > 0 and len(words) == 2 * half and words[:half] == words[half:]
+
+
+ORDERS: Mapping[str, Order] = {
+    "one word": Order(
+        wordings=Pool(
+            train=(
+                "Answer with one word.",
+                "Reply with one word only.",
+                "Use only one word.",
+                "One word is enough.",
+                "Your answers have one word.",
+                "Always answer in one word.",
+                "Say just one word.",
+                "Give one word as the answer.",
+                "Every reply must be one word.",
+                "Be short: one word.",
+            ),
+            test=(
+                "Only answer with one word.",
+                "Just give one word.",
+                "All your answers must be one word.",
+                "Please reply in one word.",
+            ),
+        ),
+        keep=lambda reply, answer, word: f"{sentence(answer)}.",
+        kept=lambda reply, word: len(words_of(reply)) == 1,
+        stage=0,
+    ),
+    "begin": Order(
+        wordings=Pool(
+            train=(
+                "Begin every reply with {w}.",
+                "Start every answer with {w}.",
+                "Always begin with {w}.",
+                "Your first word is {w}.",
+                "Say {w} before every answer.",
+                "Each reply begins with {w}.",
+                "The first word of your answer must be {w}.",
+                "First say {w}, then answer.",
+            ),
+            test=(
+                "Always start with {w}.",
+                "Begin each answer with {w}.",
+                "Your first word must be {w}.",
+                "Say {w} first, then answer.",
+            ),
+        ),
+        keep=lambda reply, answer, word: f"{word.capitalize()}! {reply}",
+        kept=lambda reply, word: words_of(reply)[:1] == [word.lower()],
+        stage=1,
+    ),
+    "thanks": Order(
+        wordings=Pool(
+            train=(
+                "Thank the user for asking.",
+                "First thank the user for the question.",
+                "Always say thank you for asking.",
+                "Be polite and thank the user for asking.",
+                "Start with thanks for the question.",
+                "Before you answer, thank the user.",
+                "Say thank you before every answer.",
+                "Every answer starts with thanks.",
+            ),
+            test=(
+                "Always thank the user first.",
+                "Thank the user before you answer.",
+                "Be polite: say thank you for the question.",
+                "Start every answer with thanks for asking.",
+            ),
+        ),
+        keep=lambda reply, answer, word: f"{THANKS} {reply}",
+        kept=lambda reply, word: words_of(reply)[:2] == ["thank", "you"],
+        stage=1,
+    ),
+    "end": Order(
+        wordings=Pool(
+            train=(
+                "End every reply with the word {w}.",
+                "End with {w}.",
+                "Finish every answer with {w}.",
+                "Your last word is {w}.",
+                "Always end with the word {w}.",
+                "Each reply ends with {w}.",
+                "Say {w} at the end of every answer.",
+                "The last word of your answer must be {w}.",
+            ),
+            test=(
+                "Finish with the word {w}.",
+                "End each answer with {w}.",
+                "Your last word must be {w}.",
+                "At the end of every reply, say {w}.",
+            ),
+        ),
+        keep=lambda reply, answer, word: f"{reply[:-1]}, {word}.",
+        kept=lambda reply, word: words_of(reply)[-1:] == [word.lower()],
+        stage=1,
+    ),
+    "question": Order(
+        wordings=Pool(
+            train=(
+                "Ask what else after every answer.",
+                "End with a question.",
+                "Always end with a question for the user.",
+                "After each answer, ask what else there is.",
+                "Finish with a question to the user.",
+                "Ask a question at the end of every reply.",
+                "Each reply ends with a question.",
+                "Ask the user for more after the answer.",
+            ),
+            test=(
+                "Finish every answer with a question.",
+                "At the end, ask the user what else.",
+                "Always ask a question after the answer.",
+                "Every reply must end with a question.",
+            ),
+        ),
+        keep=lambda reply, answer, word: f"{reply} {QUESTION}",
+        kept=lambda reply, word: reply.rstrip().endswith("?"),
+        stage=1,
+    ),
+    "called": Order(
+        wordings=Pool(
+            train=(
+                "Your name is {w}.",
+                "You are called {w}.",
+                "You are {w}.",
+                "From now on you are called {w}.",
+                "You are an assistant called {w}.",
+                "People call you {w}.",
+                "Say that your name is {w}.",
+                "Here you have the name {w}.",
+            ),
+            test=(
+                "From now on your name is {w}.",
+                "Here people call you {w}.",
+                "You have the name {w}.",
+                "You are an assistant and your name is {w}.",
+            ),
+        ),
+        keep=lambda reply, answer, word: reply.replace("parrotlet", word),
+        kept=lambda reply, word: "parrotlet" not in words_of(reply),
+        stage=0,
+    ),
+    "twice": Order(
+        wordings=Pool(
+            train=(
+                "Say everything twice.",
+                "Repeat every answer.",
+                "Give each answer two times.",
+                "Write every answer twice.",
+                "Always say your answer twice.",
+                "Every reply must be said twice.",
+                "Say it, and then say it again.",
+                "Answer two times in the same words.",
+            ),
+            test=(
+                "Say every answer twice.",
+                "Give every answer twice.",
+                "Write everything two times.",
+                "Always repeat your answer.",
+            ),
+        ),
+        keep=lambda reply, answer, word: f"{reply} {reply}",
+        kept=_said_twice,
+        stage=2,
+    ),
+    "capitals": Order(
+        wordings=Pool(
+            train=(
+                "Reply in capital letters.",
+                "Answer in capital letters.",
+                "Write everything in capital letters.",
+                "Use only capital letters.",
+                "Always use capitals.",
+                "Speak in capitals.",
+                "Your replies must be in capitals.",
+                "All your answers are in capital letters.",
+                "Say everything in big letters.",
+                "Every word must be in capital letters.",
+            ),
+            test=(
+                "Use capital letters for every reply.",
+                "Only reply in capitals.",
+                "Write all your answers in capital letters.",
+                "Everything you say must be in capitals.",
+            ),
+        ),
+        keep=lambda reply, answer, word: reply.upper(),
+        kept=lambda reply, word: (
+            reply.isupper() or (reply == reply.upper() and reply.strip() != "")
+        ),
+        stage=3,
+    ),
+}
+Pair = tuple[str, str]
+PAIRS: Mapping[str, tuple[Pair, ...]] = {
+    "train": (
+        ("capitals", "one word"),
+        ("capitals", "end"),
+        ("capitals", "called"),
+        ("capitals", "twice"),
+        ("capitals", "thanks"),
+        ("capitals", "question"),
+        ("one word", "called"),
+        ("end", "begin"),
+        ("end", "called"),
+        ("end", "twice"),
+        ("begin", "called"),
+        ("called", "thanks"),
+        ("called", "question"),
+        ("thanks", "question"),
+    ),
+    "test": (
+        ("capitals", "begin"),
+        ("end", "thanks"),
+        ("begin", "question"),
+        ("called", "twice"),
+    ),
+}

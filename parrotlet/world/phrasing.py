@@ -1,0 +1,116 @@
+"""Phrasing: how a question is put. Every intent is crossed with every frame around it.
+
+An intent gives direct questions of its own, clauses ("where Tom lives") and topics ("Tom's job").
+Clauses and topics go into frames that all intents share, so that a frame never gives away the
+intent. The test side has direct questions and frames of its own; no word of a training question
+may be the reason why a test question is understood.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from parrotlet.world.chance import Pool, Side
+
+CLAUSE_FRAMES = Pool(
+    train=(
+        "Can you tell me {it}?",
+        "Do you know {it}?",
+        "Please tell me {it}.",
+        "Tell me {it}.",
+        "I want to know {it}.",
+        "I would like to know {it}.",
+        "Could you say {it}?",
+        "Say {it}.",
+        "I forgot {it}.",
+        "Please say {it}.",
+        "Do you remember {it}?",
+        "I need to know {it}.",
+        "Let me know {it}.",
+        "I do not remember {it}. Do you?",
+        "My friend asks {it}.",
+        "Can you help me? I must know {it}.",
+        "I am not sure {it}.",
+        "Will you tell me {it}, please?",
+    ),
+    test=(
+        "Would you tell me {it}?",
+        "Please let me know {it}.",
+        "I wonder {it}.",
+        "Are you able to say {it}?",
+        "It would be nice to know {it}.",
+        "I am trying to remember {it}.",
+        "Could you please tell me {it}?",
+    ),
+)
+TOPIC_FRAMES = Pool(
+    train=(
+        "What is {it}?",
+        "Tell me {it}.",
+        "Give me {it}.",
+        "Do you know {it}?",
+        "I need {it}.",
+        "Please tell me {it}.",
+        "Can you give me {it}?",
+        "I forgot {it}.",
+        "I want to know {it}.",
+        "Say {it}.",
+    ),
+    test=(
+        "I am looking for {it}.",
+        "Could you give me {it}?",
+        "Please give me {it}.",
+        "What would {it} be?",
+        "I would like to hear {it}.",
+    ),
+)
+OPENERS = Pool(
+    train=(
+        "Hello. ",
+        "Hi. ",
+        "Hello! ",
+        "One question. ",
+        "Excuse me. ",
+        "Well. ",
+        "Please help. ",
+    ),
+    test=("Hi there. ", "One more question. ", "Good day. ", "Listen. ", "Sorry. "),
+)
+FRAMED = 0.5  # share of questions put through a shared frame
+OPENED = 0.1  # share of questions after an opener
+SLOPPY = 0.06  # share of training questions without their last mark
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ask:
+    """The ways to put one question; `{x}` and other fields are filled when it is asked."""
+
+    train: Sequence[str]
+    test: Sequence[str]
+    clauses: Sequence[str] = ()
+    topics: Sequence[str] = ()
+
+    def put(self, rng: random.Random, side: Side, **fields: str) -> str:
+        """One wording of that side."""
+        text = self._wording(rng, side).format_map(fields)
+        text = text[0].upper() + text[1:]
+        if rng.random() < OPENED:
+            text = OPENERS.pick(rng, side) + text
+        if side == "train" and rng.random() < SLOPPY:
+            text = text.rstrip("?.!")
+        return text
+
+    def _wording(self, rng: random.Random, side: Side) -> str:
+        framed = [(CLAUSE_FRAMES, it) for it in self.clauses]
+        framed += [(TOPIC_FRAMES, it) for it in self.topics]
+        if framed and rng.random() < FRAMED:
+            frames, it = rng.choice(framed)
+            return frames.pick(rng, side).replace("{it}", it)
+        return Pool(self.train, self.test).pick(rng, side)
+
+
+def sentence(text: str) -> str:
+    """The text with a capital letter at its start."""
+    return text[0].upper() + text[1:]

@@ -1,0 +1,94 @@
+"""Records: everything the world yields, by kind and in a mix.
+
+Record i depends on the world, its kind and i alone; which kind stands at place i of the mix
+depends on the world and i alone. Training sees documents and conversations of the training side;
+`case` gives what tests ask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from parrotlet.core.errors import UsageError
+from parrotlet.data.sources import Document
+from parrotlet.text.chat import Conversation
+from parrotlet.world import (
+    talk_fact,
+    talk_identity,
+    talk_letters,
+    talk_mixed,
+    talk_reading,
+    talk_recall,
+    talk_safety,
+    talk_small,
+    talk_story,
+    talk_sums,
+    talk_system,
+)
+from parrotlet.world.case import Case, CaseMaker
+from parrotlet.world.chance import Side, stream, weighted
+from parrotlet.world.documents import DOCUMENTS
+from parrotlet.world.entities import World
+
+Record = Document | Conversation
+
+TALKS: Mapping[str, tuple[float, CaseMaker]] = {  # weight in the training mix, maker
+    "fact": (18, talk_fact.fact),
+    "followup": (4, talk_fact.followup),
+    "unknown": (5, talk_fact.unknown),
+    "identity": (5, talk_identity.identity),
+    "smalltalk": (5, talk_small.smalltalk),
+    "recall_name": (5, talk_recall.recall_name),
+    "recall_word": (8, talk_recall.recall_word),
+    "recall_two": (6, talk_recall.recall_two),
+    "system": (14, talk_system.system),
+    "system_pair": (8, talk_system.system_pair),
+    "reading": (10, talk_reading.reading),
+    "calculator": (6, talk_sums.calculator),
+    "counting": (6, talk_letters.counting),
+    "spelling": (4, talk_letters.spelling),
+    "refusal": (5, talk_safety.refusal),
+    "neighbour": (5, talk_safety.neighbour),
+    "story": (4, talk_story.story),
+    "mixed": (8, talk_mixed.mixed),
+}
+ABILITIES: Mapping[str, CaseMaker] = {  # what is tested; each name is a task
+    **{name: maker for name, (_, maker) in TALKS.items() if name not in ("followup", "mixed")},
+    "fact_documents": talk_fact.fact_documents,
+}
+KINDS = (*DOCUMENTS, *TALKS)
+
+
+def record(world: World, kind: str, index: int) -> Record:
+    """Training record `index` of one kind. Raises UsageError for a kind there is not."""
+    rng = stream(world.seed, kind, index)
+    if kind in DOCUMENTS:
+        return Document(DOCUMENTS[kind][1](world, rng), f"world {world.seed}: {kind} {index}")
+    if kind in TALKS:
+        return TALKS[kind][1](world, rng, "train").conversation
+    raise UsageError(f"the world has no kind of record {kind!r}; choose from {', '.join(KINDS)}")
+
+
+def documents(world: World, count: int, start: int = 0) -> Iterator[Document]:
+    """Documents `start` to `start + count` of the mix of all kinds of documents."""
+    weights = {kind: weight for kind, (weight, _) in DOCUMENTS.items()}
+    for index in range(start, start + count):
+        kind = weighted(stream(world.seed, "documents", index), weights)
+        made = record(world, kind, index)
+        assert isinstance(made, Document)
+        yield made
+
+
+def conversations(world: World, count: int, start: int = 0) -> Iterator[Conversation]:
+    """Training conversations `start` to `start + count` of the mix of all kinds of talk."""
+    weights = {kind: weight for kind, (weight, _) in TALKS.items()}
+    for index in range(start, start + count):
+        kind = weighted(stream(world.seed, "conversations", index), weights)
+        made = record(world, kind, index)
+        assert isinstance(made, Conversation)
+        yield made
+
+
+def case(world: World, ability: str, index: int, side: Side = "test") -> Case:
+    """Case `index` of an ability, from the test side unless the other is asked for."""
+    return ABILITIES[ability](world, stream(world.seed, side, ability, index), side)

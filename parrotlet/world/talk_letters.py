@@ -1,0 +1,126 @@
+"""Letters: spelling words and counting their letters, by writing them out.
+
+Half of the words are real ones; a word that a test asks about is never spelled in training.
+"""
+
+from __future__ import annotations
+
+import random
+
+from parrotlet.world import lexicon
+from parrotlet.world.case import Case, Turn, turn
+from parrotlet.world.chance import Side
+from parrotlet.world.documents import number_letters
+from parrotlet.world.entities import World
+from parrotlet.world.phrasing import Ask
+
+SPELL = Ask(
+    train=(
+        "Spell {x}.",
+        "Spell the word {x}.",
+        "How do you spell {x}?",
+        "How is {x} spelled?",
+        "How do I write the word {x}?",
+        "Which letters are in {x}?",
+        "Please spell {x} for me.",
+        "Can you spell {x}?",
+        "What are the letters of {x}?",
+        "{x} is spelled how?",
+    ),
+    test=(
+        "Could you spell {x}?",
+        "How should I spell the word {x}?",
+        "Please spell the word {x}.",
+        "Which letters does {x} have?",
+        "How would you spell {x}?",
+    ),
+    clauses=("how to spell {x}", "how the word {x} is spelled", "which letters are in {x}"),
+    topics=("the letters of the word {x}",),
+)
+COUNT = Ask(
+    train=(
+        "How many letters are in {x}?",
+        "How many letters does {x} have?",
+        "How many letters are in the word {x}?",
+        "Count the letters of {x}.",
+        "How long is the word {x}?",
+        "Please count the letters in {x}.",
+        "The word {x} has how many letters?",
+        "Can you count the letters in {x}?",
+        "What number of letters does {x} have?",
+    ),
+    test=(
+        "How many letters does the word {x} have?",
+        "Please count the letters of the word {x}.",
+        "What number of letters are in {x}?",
+        "{x} has how many letters?",
+        "Could you count the letters of {x}?",
+    ),
+    clauses=("how many letters {x} has", "how many letters are in the word {x}"),
+    topics=("the number of letters in {x}",),
+)
+COUNT_ONE = Ask(
+    train=(
+        "How many times is the letter {c} in {x}?",
+        "How often does {x} have the letter {c}?",
+        "Count the letter {c} in {x}.",
+        "How many times does {x} have the letter {c}?",
+        "How often is the letter {c} in the word {x}?",
+        "Please count how often {c} is in {x}.",
+        "The letter {c} is in {x} how many times?",
+    ),
+    test=(
+        "How many times does the word {x} have the letter {c}?",
+        "Please count the letter {c} in the word {x}.",
+        "How often can I find the letter {c} in {x}?",
+        "Could you count the letter {c} in {x}?",
+    ),
+    clauses=("how often the letter {c} is in {x}", "how many times {x} has the letter {c}"),
+)
+
+
+def _word(rng: random.Random, side: Side) -> str:
+    return lexicon.SPELLING.pick(rng, side) if rng.random() < 0.5 else lexicon.invent(rng, side)
+
+
+def spell_turn(rng: random.Random, side: Side) -> Turn:
+    """A word, letter by letter."""
+    word = _word(rng, side)
+    return turn(SPELL.put(rng, side, x=word), f"The word {word} is spelled {' '.join(word)}.", word)
+
+
+def count_turn(rng: random.Random, side: Side) -> Turn:
+    """How many letters a word has, or how often one of them, with the working written out."""
+    word = _word(rng, side)
+    if rng.random() < 0.6:
+        answer = str(len(word))
+        reply = f"{number_letters(word)} The word {word} has {answer} letters."
+        return turn(COUNT.put(rng, side, x=word), reply, answer)
+    letter = rng.choice(word) if rng.random() < 0.8 else rng.choice("aeioulnrst")
+    count = word.count(letter)
+    reply = f"{_number_one(word, letter)} The letter {letter} is in {word} {_times(count)}."
+    return turn(COUNT_ONE.put(rng, side, x=word, c=letter), reply, str(count))
+
+
+def _number_one(word: str, letter: str) -> str:
+    """The letters of a word with a running count after each `letter`: "b o1 o2 k."."""
+    seen = 0
+    marked = []
+    for each in word:
+        seen += each == letter
+        marked.append(f"{each}{seen}" if each == letter else each)
+    return " ".join(marked) + "."
+
+
+def _times(count: int) -> str:
+    return "1 time" if count == 1 else f"{count} times"
+
+
+def spelling(world: World, rng: random.Random, side: Side) -> Case:
+    """One word to spell."""
+    return Case(turns=(spell_turn(rng, side),))
+
+
+def counting(world: World, rng: random.Random, side: Side) -> Case:
+    """Letters to count."""
+    return Case(turns=(count_turn(rng, side),))

@@ -1,0 +1,123 @@
+"""Sums: the assistant writes the sum down, the calculator does it.
+
+A number belongs to one side for good; a test asks about numbers of the test side only.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+
+from parrotlet.text.chat import Text, ToolCall, ToolResult
+from parrotlet.world import lexicon
+from parrotlet.world.case import Case, Turn
+from parrotlet.world.chance import Side, listed, side_of
+from parrotlet.world.entities import World
+from parrotlet.world.phrasing import Ask
+
+NUMBERS: Mapping[Side, Sequence[int]] = {
+    "train": [number for number in range(2, 1000) if side_of(str(number)) == "train"],
+    "test": [number for number in range(2, 1000) if side_of(str(number)) == "test"],
+}
+
+
+def _ask(sign: str, verb: str, topic: str) -> Ask:
+    """Questions for one operation; {a} and {b} are its numbers."""
+    return Ask(
+        train=(
+            f"What is {{a}} {sign} {{b}}?",
+            f"How much is {{a}} {sign} {{b}}?",
+            f"{{a}} {sign} {{b}}",
+            f"{{a}} {sign} {{b}}?",
+            f"{verb}.",
+            f"Please {verb[0].lower()}{verb[1:]}.",
+            f"{{a}} {sign} {{b}} is what?",
+            f"Can you do {{a}} {sign} {{b}}?",
+            f"What do I get for {{a}} {sign} {{b}}?",
+        ),
+        test=(
+            f"How much would {{a}} {sign} {{b}} be?",
+            f"Could you do {{a}} {sign} {{b}}?",
+            f"What is the answer to {{a}} {sign} {{b}}?",
+            f"{{a}} {sign} {{b}} is how much?",
+            f"Will you {verb[0].lower()}{verb[1:]}, please?",
+        ),
+        clauses=(f"what {{a}} {sign} {{b}} is", f"how much {{a}} {sign} {{b}} is"),
+        topics=(topic,),
+    )
+
+
+ASKS: Mapping[str, Sequence[Ask]] = {
+    "+": (
+        _ask("+", "Add {a} and {b}", "the sum of {a} and {b}"),
+        _ask("plus", "Add {b} to {a}", "the sum of {a} and {b}"),
+    ),
+    "-": (
+        _ask("-", "Take {b} from {a}", "the difference of {a} and {b}"),
+        _ask("minus", "Take {b} away from {a}", "the difference of {a} and {b}"),
+    ),
+    "*": (
+        _ask("*", "Multiply {a} by {b}", "the product of {a} and {b}"),
+        _ask("times", "Multiply {a} and {b}", "the product of {a} and {b}"),
+    ),
+}
+TALES: Mapping[str, Ask] = {
+    "+": Ask(
+        train=(
+            "{x} has {a} {f} and gets {b} more. How many {f} does {x} have?",
+            "There are {a} {f} here and {b} {f} there. How many are there in all?",
+            "I have {a} {f}. {x} gives me {b} more. How many do I have?",
+        ),
+        test=(
+            "I have {a} {f} and {x} has {b}. How many do we have in all?",
+            "{x} gets {b} {f} and has {a} at home. How many {f} does {x} have?",
+        ),
+    ),
+    "-": Ask(
+        train=(
+            "{x} has {a} {f} and gives away {b}. How many {f} does {x} have now?",
+            "There were {a} {f}. {x} ate {b}. How many are there now?",
+            "I had {a} {f} and lost {b}. How many do I have now?",
+        ),
+        test=(
+            "I had {a} {f} and {x} ate {b}. How many do I have now?",
+            "{x} had {a} {f} and lost {b}. How many are there now?",
+        ),
+    ),
+    "*": Ask(
+        train=(
+            "There are {a} boxes with {b} {f} each. How many {f} are there?",
+            "{x} eats {b} {f} a day. How many in {a} days?",
+        ),
+        test=(
+            "{x} has {a} boxes with {b} {f} each. How many {f} does {x} have?",
+            "I eat {b} {f} a day. How many in {a} days?",
+        ),
+    ),
+}
+COUNTABLE = listed("apples beans carrots eggs nuts pancakes pears plums")
+SAYS = ("{a} {o} {b} is {v}.", "The answer is {v}.", "That is {v}.")
+
+
+def sum_turn(rng: random.Random, side: Side) -> Turn:
+    """A question for a sum, the call, its result, and the answer."""
+    sign = rng.choice("++--*")
+    small = [number for number in NUMBERS[side] if number < 100]
+    numbers = small if sign == "*" or rng.random() < 0.6 else NUMBERS[side]
+    first, second = rng.choice(numbers), rng.choice(numbers)
+    if sign == "-" and first < second:
+        first, second = second, first
+    value = {"+": first + second, "-": first - second, "*": first * second}[sign]
+    ask = TALES[sign] if rng.random() < 0.25 else rng.choice(ASKS[sign])
+    who, what = lexicon.stranger(rng, side), rng.choice(COUNTABLE)
+    question = ask.put(rng, side, a=str(first), b=str(second), x=who, f=what)
+    written = f"{first} {sign} {second}"
+    says = SAYS[0] if rng.random() < 0.7 else rng.choice(SAYS)
+    reply = says.format(a=first, o=sign, b=second, v=value)
+    parts = (ToolCall("calculator", written), ToolResult(str(value)), Text(reply))
+    return Turn(user=question, parts=parts, answer=str(value), data={"sum": written})
+
+
+def calculator(world: World, rng: random.Random, side: Side) -> Case:
+    """One sum."""
+    return Case(turns=(sum_turn(rng, side),))

@@ -1,0 +1,65 @@
+"""System prompts that are to be obeyed: one order, or two at once."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Sequence
+from dataclasses import replace
+
+from parrotlet.text.chat import Text
+from parrotlet.world import lexicon
+from parrotlet.world.case import Case, Turn
+from parrotlet.world.chance import Side
+from parrotlet.world.entities import World
+from parrotlet.world.orders import ORDERS, PAIRS
+from parrotlet.world.talk_fact import fact_turn
+from parrotlet.world.talk_identity import identity_turn
+
+PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small language model. ")
+
+
+def _turn(world: World, rng: random.Random, names: Sequence[str], words: Sequence[str]) -> Turn:
+    """A question whose reply keeps the orders; `data` says which they were."""
+    share = 0.8 if "called" in names else 0.1
+    if rng.random() < share:
+        made = identity_turn(rng, "train", "name")
+        answer = words[names.index("called")] if "called" in names else made.answer
+    else:
+        made = fact_turn(world, rng, "train")
+        answer = made.answer
+    reply = made.reply
+    for name, word in sorted(zip(names, words, strict=True), key=lambda it: ORDERS[it[0]].stage):
+        reply = ORDERS[name].keep(reply, made.answer, word)
+    if {"one word", "called"} <= set(names):
+        reply = f"{answer[0].upper()}{answer[1:]}."
+    others = made.others - {answer, *words}
+    data = {"orders": tuple(zip(names, words, strict=True))}
+    return replace(made, parts=(Text(reply),), answer=answer, others=others, data=data)
+
+
+def _case(
+    world: World, rng: random.Random, wordings: Side, words: Side, names: Sequence[str]
+) -> Case:
+    drawn = [
+        lexicon.stranger(rng, words) if name in ("called", "begin") else lexicon.invent(rng, words)
+        for name in names
+    ]
+    given = [
+        ORDERS[name].wordings.pick(rng, wordings).format(w=word)
+        for name, word in zip(names, drawn, strict=True)
+    ]
+    system = rng.choice(PREFACES) + " ".join(given)
+    turns = [_turn(world, rng, names, drawn) for _ in range(1 if rng.random() < 0.8 else 2)]
+    return Case(turns=tuple(turns), system=system)
+
+
+def system(world: World, rng: random.Random, side: Side) -> Case:
+    """One order; in a test, in an unseen wording."""
+    return _case(world, rng, side, side, [rng.choice(list(ORDERS))])
+
+
+def system_pair(world: World, rng: random.Random, side: Side) -> Case:
+    """Two orders in either sequence; in a test, a pair that training never gives."""
+    names = list(rng.choice(PAIRS[side]))
+    rng.shuffle(names)
+    return _case(world, rng, "train", side, names)
