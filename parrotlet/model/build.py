@@ -8,8 +8,9 @@ from parrotlet.model.config import ModelConfig
 from parrotlet.model.gpt2 import GPT2
 from parrotlet.model.model import Model
 from parrotlet.model.qwen3 import Qwen3
+from parrotlet.model.swift import Swift
 
-ARCHITECTURES: dict[str, type[Model]] = {"gpt2": GPT2, "qwen3": Qwen3}
+ARCHITECTURES: dict[str, type[Model]] = {"gpt2": GPT2, "qwen3": Qwen3, "swift": Swift}
 
 
 def build_model(config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> Model:

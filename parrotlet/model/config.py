@@ -9,6 +9,7 @@ from typing import Any, Literal
 from parrotlet.core.errors import UsageError
 
 Architecture = Literal["gpt2", "qwen3", "swift"]
+SIZES = ["vocab_size", "context", "depth", "width", "heads", "kv_heads", "head_width", "mlp_width"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +30,7 @@ class ModelConfig:
     tied: bool = True  # one matrix for embedding and head
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context", "depth", "width", "heads", "kv_heads", "head_width"):
+        for name in SIZES:
             if getattr(self, name) < 1:
                 raise UsageError(f"{name} is {getattr(self, name)}; it must be at least 1")
         if self.heads % self.kv_heads:
@@ -42,6 +43,13 @@ class ModelConfig:
                 f"width {self.width} is not {self.heads} heads of {self.head_width}; "
                 f"use a width that {self.heads} divides"
             )
+        if self.arch == "gpt2" and self.kv_heads != self.heads:
+            raise UsageError(
+                f"gpt2 has a key-value head for each of its {self.heads} heads, not "
+                f"{self.kv_heads} in all; leave kv_heads out or use qwen3"
+            )
+        if self.arch == "swift" and self.tied:
+            raise UsageError("swift's head is a matrix of its own; set tied to False")
         if self.arch != "gpt2" and self.head_width % 2:
             raise UsageError(f"head width {self.head_width} is odd; rotary positions need pairs")
 

@@ -1,0 +1,146 @@
+"""swift: whatever learns fastest per second on the same hardware. A first version.
+
+What differs from qwen3: norms without weights, also after the embedding; rotary positions before
+the norm of queries and keys; squared ReLU; later layers mix the first layer's values into theirs;
+the stream is scaled and the embedding added again before every block; logits are capped. Most of
+it is known from modded-nanogpt and nanochat; pieces from elsewhere say so below.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from parrotlet.model.config import ModelConfig
+from parrotlet.model.context import Context
+from parrotlet.model.layers import (
+    Embedding,
+    Linear,
+    Rotation,
+    fill_normal,
+    fill_uniform,
+    rms_norm,
+    rotate,
+    rotation,
+)
+from parrotlet.model.model import Model
+
+SHARPNESS = 1.2  # of queries and of keys: normed ones could only give soft attention
+LOGIT_CAP = 15.0  # Gemma 2 (2024) caps at 30
+
+
+class Attention(nn.Module):
+    """Attention whose values are part the first layer's (value residual, Zhou et al. 2024)."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.layer = layer
+        self.heads, self.kv_heads = config.heads, config.kv_heads
+        self.head_width, self.eps = config.head_width, config.norm_eps
+        self.query = Linear(config.width, config.heads * config.head_width)
+        self.key = Linear(config.width, config.kv_heads * config.head_width)
+        self.value = Linear(config.width, config.kv_heads * config.head_width)
+        self.output = Linear(config.heads * config.head_width, config.width)
+        self.first_value_scale = nn.Parameter(torch.tensor(0.5)) if layer > 0 else None
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        ctx: Context,
+        turn: Rotation,
+        first_value: Float[Tensor, "B T K C"] | None,
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T K C"]]:
+        """What to add to the stream, and the first layer's values."""
+        rows, time, _ = x.shape
+        q = self.query(x).view(rows, time, self.heads, self.head_width)
+        k = self.key(x).view(rows, time, self.kv_heads, self.head_width)
+        v = self.value(x).view(rows, time, self.kv_heads, self.head_width)
+        q = rms_norm(rotate(q, turn), self.eps) * SHARPNESS
+        k = rms_norm(rotate(k, turn), self.eps) * SHARPNESS
+        if first_value is None or self.first_value_scale is None:
+            first_value = v
+        else:
+            v = torch.lerp(v, first_value, self.first_value_scale.to(v.dtype))
+        mixed = ctx.attend(self.layer, q, k, v, None)
+        return self.output(mixed.reshape(rows, time, -1)), first_value
+
+
+class MLP(nn.Module):
+    """Two linear maps with a squared ReLU between (Primer, So et al. 2021)."""
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.up = Linear(config.width, config.mlp_width)
+        self.down = Linear(config.mlp_width, config.width)
+
+    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+        return self.down(F.relu(self.up(x)).square())
+
+
+class Block(nn.Module):
+    """The stream scaled, the embedding added again, then attention and MLP as elsewhere."""
+
+    def __init__(self, config: ModelConfig, layer: int) -> None:
+        super().__init__()
+        self.eps = config.norm_eps
+        self.stream_scale = nn.Parameter(torch.tensor(1.0))
+        self.embedding_scale = nn.Parameter(torch.tensor(0.0))
+        self.attention = Attention(config, layer)
+        self.mlp = MLP(config)
+
+    def forward(
+        self,
+        x: Float[Tensor, "B T D"],
+        embedded: Float[Tensor, "B T D"],
+        ctx: Context,
+        turn: Rotation,
+        first_value: Float[Tensor, "B T K C"] | None,
+    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T K C"]]:
+        """The stream after this block, and the first layer's values."""
+        x = self.stream_scale * x + self.embedding_scale * embedded
+        added, first_value = self.attention(rms_norm(x, self.eps), ctx, turn, first_value)
+        x = x + added
+        return x + self.mlp(rms_norm(x, self.eps)), first_value
+
+
+class Swift(Model):
+    """A normed embedding, L blocks, a norm, a head of its own, capped logits."""
+
+    def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
+        super().__init__(config, compute_dtype)
+        self.embed = Embedding(config.vocab_size, config.width)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
+        self.head = Linear(config.width, config.vocab_size)
+
+    def hidden(self, ids: Int[Tensor, "B T"], ctx: Context) -> Float[Tensor, "B T D"]:
+        embedded = rms_norm(self.embed(ids).to(self.compute_dtype), self.config.norm_eps)
+        turn = rotation(
+            ctx.positions, self.config.head_width, self.config.rope_base, embedded.dtype
+        )
+        x, first_value = embedded, None
+        for block in self.blocks:
+            x, first_value = block(x, embedded, ctx, turn, first_value)
+        return rms_norm(x, self.config.norm_eps)
+
+    def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
+        return LOGIT_CAP * torch.tanh(self.head(hidden) / LOGIT_CAP)
+
+    def init_weights(self, generator: torch.Generator) -> None:
+        """What a block adds starts from 0, so the first step sees the embedding alone; other
+        matrices are uniform with the spread 1/sqrt(width), as in nanochat; the head is small.
+        """
+        fill_normal(self.embed.weight, 0.8, generator)
+        fill_normal(self.head.weight, 0.001, generator)
+        for name, parameter in self.blocks.named_parameters():
+            if name.endswith(("output.weight", "down.weight", "embedding_scale")):
+                nn.init.zeros_(parameter)
+            elif name.endswith("first_value_scale"):
+                nn.init.constant_(parameter, 0.5)
+            elif name.endswith("stream_scale"):
+                nn.init.ones_(parameter)
+            else:
+                fill_uniform(parameter, math.sqrt(3 / self.config.width), generator)
