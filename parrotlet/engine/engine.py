@@ -79,7 +79,7 @@ class Engine:
             self._reports.append(Event(id, None, finish="cancelled"))
 
     def step(self) -> Sequence[Event]:
-        """Advance every request that runs: at most one sampled token each, first come first."""
+        """Advance every request that runs: at most one sampled token each."""
         for job in self._scheduler.admit():
             self._sampler.join(job.held_slot, job.request, job.ids)
         feeds = self._scheduler.plan()

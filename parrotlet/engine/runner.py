@@ -31,6 +31,7 @@ class Runner:
     def __init__(self, model: Model, *, slots: int, length: int) -> None:
         self.model = cast_once(model)
         self.device = next(model.parameters()).device
+        self._slots = slots
         self._cache = KVCache(
             model.config,
             slots=slots,
@@ -42,7 +43,8 @@ class Runner:
     def load_weights(self, model: Model) -> None:
         """Use the weights of `model` from now on; UsageError where its shape is another.
 
-        What the cache holds was made by the old weights: the caller feeds it again.
+        What the cache holds was made by the old weights, so it is emptied (a NaN of theirs would
+        reach through a mask): the caller feeds everything again.
         """
         if model.config != self.model.config:
             raise UsageError(
@@ -50,6 +52,8 @@ class Runner:
                 f"{model.config}; make a new engine"
             )
         self.model = cast_once(model)
+        for slot in range(self._slots):
+            self._cache.reset(slot)
 
     @torch.inference_mode()
     def feed(

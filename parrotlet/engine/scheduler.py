@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.request import Event, Request, RequestId
@@ -69,7 +70,7 @@ class Scheduler:
                 raise UsageError(f"{name} is {value}; the engine needs at least 1")
         self.length = length
         self._chunk = chunk
-        self._free = list(range(slots))[::-1]
+        self._free = list(range(slots))  # a heap: low slots first, so that rows lie together
         self._waiting: deque[Job] = deque()
         self._running: dict[RequestId, Job] = {}  # in order of admission
         self._next_id = 0
@@ -99,7 +100,7 @@ class Scheduler:
             self._waiting.remove(job)
             return
         del self._running[job.id]
-        self._free.append(job.slot)
+        heappush(self._free, job.slot)
 
     def force(self, job: Job, ids: Sequence[int]) -> None:
         """Append ids that were not sampled, and end the job's pause."""
@@ -116,13 +117,17 @@ class Scheduler:
         joined = []
         while self._free and self._waiting:
             job = self._waiting.popleft()
-            job.slot = self._free.pop()
+            job.slot = heappop(self._free)
             self._running[job.id] = job
             joined.append(job)
         return joined
 
     def plan(self) -> list[Feed]:
-        """The forward passes of this step: one for each number of ids that jobs are fed."""
+        """The forward passes of this step: one for each number of ids that jobs are fed.
+
+        Prompts get their share in order of admission; within a pass, jobs are in order of slots,
+        since neighbours are read together.
+        """
         budget = self._chunk
         feeds: dict[int, Feed] = {}
         for job in self._running.values():
@@ -133,6 +138,8 @@ class Scheduler:
                 budget -= count
             if count:
                 feeds.setdefault(count, Feed(count)).jobs.append(job)
+        for feed in feeds.values():
+            feed.jobs.sort(key=lambda job: job.held_slot)
         return list(feeds.values())
 
     def restart(self) -> None:
