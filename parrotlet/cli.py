@@ -5,6 +5,7 @@ Parsing, --help, --dry-run and usage errors never import torch.
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import logging
 import os
@@ -62,13 +63,14 @@ VERBS = {
         default=lambda name: replace(recipe(name).sft, start=tyro.MISSING),
     ),
     "resume": Verb(
-        "go on with a run that was stopped", ResumeConfig, "parrotlet.terminal.train:resume"
+        "go on with a run that was stopped", ResumeConfig, "parrotlet.terminal.resume:resume"
     ),
     "sample": Verb(
         "continue a text with a trained model", SampleConfig, "parrotlet.terminal.sample:sample"
     ),
     "chat": Verb("talk to a fine-tuned model", ChatConfig, "parrotlet.terminal.chat:chat"),
 }
+BUDGETS = ("--steps", "--tokens", "--minutes")
 USAGE = "usage: parrotlet VERB [flags]; parrotlet VERB --help explains every flag\n"
 
 
@@ -117,6 +119,10 @@ def _call(target: str, config: Any) -> int:
 def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
     """The verb's configuration; tyro prints usage errors and exits with status 2."""
     default = verb.default(_recipe_in(arguments)) if verb.default else None
+    if default is not None and any(each.split("=")[0] in BUDGETS for each in arguments):
+        # a budget that is given takes the place of the recipe's, whichever of the three it has
+        none = replace(default.budget, steps=None, tokens=None, minutes=None)
+        default = replace(default, budget=none)
     return tyro.cli(
         verb.config,
         prog=f"parrotlet {name}",
@@ -152,8 +158,6 @@ def _overview() -> str:
 
 def _nearest(name: str) -> str:
     """What to do about a verb that is none."""
-    import difflib
-
     close = difflib.get_close_matches(name, VERBS, n=1)
     known = ", ".join(VERBS)
     return f"did you mean {close[0]}? ({known})" if close else f"there are {known}"

@@ -29,6 +29,16 @@ class TokenArray:
     def __len__(self) -> int:
         return self._starts[-1]
 
+    def head(self, count: int) -> TokenArray:
+        """The first `count` ids (all, where there are fewer), with their share of the bytes.
+
+        The share is by number of tokens, so it is exact only for the whole.
+        """
+        if count >= len(self):
+            return self
+        share = round(self.num_bytes * count / len(self))
+        return TokenArray([self.read(0, count)], num_bytes=share, num_documents=1)
+
     def read(self, start: int, stop: int) -> NDArray[np.int64]:
         """A copy of ids start to stop, which must lie inside."""
         assert 0 <= start <= stop <= len(self), (start, stop, len(self))

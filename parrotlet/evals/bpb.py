@@ -1,0 +1,48 @@
+"""Loss on text that was not trained on, in nats per token and in bits per byte.
+
+Bits per byte do not depend on the tokenizer, so models with different ones can be compared.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+
+import torch
+
+from parrotlet.data.batch import Batch
+from parrotlet.model.model import Model
+from parrotlet.train.losses import next_token
+
+
+@torch.no_grad()
+def summed_loss(model: Model, batches: Iterable[Batch], device: torch.device) -> tuple[float, int]:
+    """Negative log-likelihood in nats summed over all targets, and how many they are."""
+    training = model.training
+    model.eval()
+    total, count = 0.0, 0
+    for batch in batches:
+        total += float(next_token(model, batch.to(device)))
+        count += batch.count
+    model.train(training)
+    return total, count
+
+
+def mean_loss(model: Model, batches: Iterable[Batch], device: torch.device) -> float:
+    """Nats per target; 0 where there is none."""
+    total, count = summed_loss(model, batches, device)
+    return total / max(1, count)
+
+
+def bits_per_byte(
+    model: Model, batches: Iterable[Batch], num_bytes: int, device: torch.device
+) -> dict[str, float]:
+    """{"validation_loss": nats per token, "bits_per_byte"} of text that has `num_bytes` of UTF-8.
+
+    The batches must hold every token of that text once (data.streams.evaluation_batches).
+    """
+    total, count = summed_loss(model, batches, device)
+    return {
+        "validation_loss": total / max(1, count),
+        "bits_per_byte": total / math.log(2) / max(1, num_bytes),
+    }

@@ -1,0 +1,212 @@
+"""`parrotlet chat`: a conversation at a terminal. Ctrl-C stops the reply, not the chat."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+
+from parrotlet.chat.pieces import Dropped, Finish, Piece, fold
+from parrotlet.chat.reply import reply
+from parrotlet.core.errors import ParrotletError, UsageError
+from parrotlet.core.rundir import write_json
+from parrotlet.terminal.config import ChatConfig, SamplingConfig
+from parrotlet.terminal.load import Loaded, load, settings_for
+from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
+from parrotlet.tools.toolbox import TOOLS
+
+HELP = """/system TEXT   set the system prompt and start anew (no TEXT: none)
+/reset         forget the conversation
+/retry         another answer to your last message
+/save FILE     write the conversation as JSON
+/set           show the settings; /set temperature 0.8 changes one
+/help          this list
+/quit          leave (so does Ctrl-D)"""
+
+
+class ChatSession:
+    """The state of one chat: messages, settings, and what the commands do to them."""
+
+    def __init__(self, loaded: Loaded, config: ChatConfig, console: Console) -> None:
+        self.loaded = loaded
+        self.sampling = config.sampling
+        self.console = console
+        self.system = config.system
+        self.messages: tuple[Message, ...] = ()
+        self.commands: dict[str, Callable[[str], None]] = {
+            "/system": self.set_system,
+            "/reset": self.reset,
+            "/retry": self.retry,
+            "/save": self.save,
+            "/set": self.set_value,
+            "/help": lambda _: self.note(HELP),
+        }
+
+    def note(self, text: str) -> None:
+        """Something the program says, not the model."""
+        self.console.print(escape(text), style="dim", highlight=False)
+
+    def take(self, line: str) -> bool:
+        """One line of input; False where the chat is over."""
+        word, _, rest = line.strip().partition(" ")
+        if not word:
+            return True
+        if word in ("/quit", "/exit"):
+            return False
+        try:
+            if word in self.commands:
+                self.commands[word](rest.strip())
+            elif word.startswith("/"):
+                self.note(f"{word} is not a command; /help lists them")
+            else:
+                self.ask(line.strip())
+        except ParrotletError as error:
+            self.note(str(error))
+        return True
+
+    def ask(self, text: str) -> None:
+        """Send a message and show the answer as it comes."""
+        asked = (*self.messages, Message.of("user", text))
+        answer = self._answer(self._with_system(asked))
+        self.messages = (*asked, answer) if answer.parts else self.messages
+
+    def _with_system(self, messages: tuple[Message, ...]) -> Conversation:
+        start = (Message.of("system", self.system),) if self.system else ()
+        return Conversation(start + messages)
+
+    def _answer(self, conversation: Conversation) -> Message:
+        pieces: list[Piece] = []
+        stream = reply(
+            self.loaded.engine,
+            self.loaded.tokenizer,
+            conversation,
+            settings_for(self.sampling),
+            tools=TOOLS,
+        )
+        try:
+            for piece in stream:
+                pieces.append(piece)
+                self._show(piece)
+        except KeyboardInterrupt:
+            stream.close()
+            self.console.print(" [dim](stopped)[/dim]", end="")
+        self.console.print()
+        return fold(pieces)
+
+    def _show(self, piece: Piece) -> None:
+        if isinstance(piece, Text):
+            self.console.print(escape(piece.text), end="", highlight=False, soft_wrap=True)
+        elif isinstance(piece, ToolCall):
+            self.console.print(f"[dim]⟨{escape(piece.name)} {escape(piece.arguments)}", end="")
+        elif isinstance(piece, ToolResult):
+            self.console.print(f"[dim] = {escape(piece.text)}⟩ ", end="")
+        elif isinstance(piece, Dropped):
+            self.note(f"(the oldest {len(piece.messages)} messages no longer fit the context)")
+        elif isinstance(piece, Finish) and piece.reason in ("length", "filtered", "calls"):
+            self.console.print(f" [dim](cut: {piece.reason})[/dim]", end="")
+
+    def set_system(self, text: str) -> None:
+        """Change the system prompt; the conversation begins anew."""
+        self.system = text or None
+        self.messages = ()
+        self.note("system prompt set" if text else "no system prompt")
+
+    def reset(self, _: str) -> None:
+        """Forget the conversation."""
+        self.messages = ()
+        self.note("the conversation is forgotten")
+
+    def retry(self, _: str) -> None:
+        """Answer the last message again, with another seed and some temperature."""
+        asked = [index for index, each in enumerate(self.messages) if each.role == "user"]
+        if not asked:
+            raise UsageError("there is no message to answer again")
+        text = self.messages[asked[-1]].text
+        self.messages = self.messages[: asked[-1]]
+        kept = self.sampling
+        warm = max(kept.temperature, 0.8)
+        self.sampling = dataclasses.replace(kept, temperature=warm, seed=None)
+        try:
+            self.ask(text)
+        finally:
+            self.sampling = kept
+
+    def save(self, name: str) -> None:
+        """Write the conversation as OpenAI-style messages, tool parts spelled out."""
+        if not name:
+            raise UsageError("/save needs a file name")
+        conversation = self._with_system(self.messages)
+        messages = [
+            {
+                "role": message.role,
+                "content": message.text,
+                "parts": [
+                    {"type": type(part).__name__} | dataclasses.asdict(part)
+                    for part in message.parts
+                ],
+            }
+            for message in conversation.messages
+        ]
+        write_json(Path(name), {"messages": messages})
+        self.note(f"saved {len(messages)} messages to {name}")
+
+    def set_value(self, text: str) -> None:
+        """Show the settings, or change one."""
+        values = dataclasses.asdict(self.sampling)
+        name, _, value = text.partition(" ")
+        if name:
+            if name not in values:
+                raise UsageError(f"{name!r} is not a setting; there are {', '.join(values)}")
+            self.sampling = changed(self.sampling, name, value)
+            settings_for(self.sampling)
+            values = dataclasses.asdict(self.sampling)
+        self.note("  ".join(f"{key} {json.dumps(each)}" for key, each in values.items()))
+
+
+def changed(sampling: SamplingConfig, name: str, text: str) -> SamplingConfig:
+    """The settings with one value parsed from text; UsageError where it cannot be one."""
+    try:
+        value = json.loads(text)
+        if name == "stop":
+            value = (value,) if isinstance(value, str) else tuple(value or ())
+            if not all(isinstance(each, str) for each in value):
+                raise TypeError
+        elif value is not None:
+            whole = name in ("top_k", "seed", "max_tokens")
+            value = int(value) if whole else float(value)
+        elif name not in ("top_k", "seed"):
+            raise TypeError
+    except (ValueError, TypeError) as error:
+        raise UsageError(
+            f"{text!r} cannot be the {name}; give a number"
+            + (" or null" if name in ("top_k", "seed") else "")
+            + (' (for stop, "text" or ["one", "two"])' if name == "stop" else "")
+        ) from error
+    result = dataclasses.replace(sampling, **{name: value})
+    settings_for(result)  # refuses what is out of range before it is kept
+    return result
+
+
+def chat(config: ChatConfig) -> int:
+    """Read messages until the end of input."""
+    console = Console()
+    loaded = load(config.model, config.machine)
+    session = ChatSession(loaded, config, console)
+    session.note(f"{loaded.checkpoint.path}; /help lists commands, Ctrl-C stops a reply")
+    prompt = "you> " if sys.stdin.isatty() else ""
+    while True:
+        try:
+            line = console.input(f"[bold]{prompt}[/bold]" if prompt else "")
+        except EOFError:
+            return 0
+        except KeyboardInterrupt:
+            console.print()
+            session.note("(Ctrl-D or /quit leaves)")
+            continue
+        if not session.take(line):
+            return 0

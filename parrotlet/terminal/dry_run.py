@@ -1,0 +1,141 @@
+"""--dry-run: the plan and a forecast, without torch and without touching anything.
+
+The forecast of time rests on the speed of a float32 matrix product here and now, in NumPy.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from parrotlet.core.errors import CheckpointError, DataError
+from parrotlet.core.rundir import STEP, read_json
+from parrotlet.model.config import ModelConfig
+from parrotlet.recipes import recipe
+from parrotlet.stages.config import (
+    BudgetConfig,
+    DataConfig,
+    PretrainConfig,
+    SftConfig,
+    TokenizeConfig,
+)
+from parrotlet.stages.plan import EFFICIENCY, Plan, make_plan, model_config, with_steps
+from parrotlet.terminal.config import DemoConfig
+from parrotlet.terminal.duration import duration
+
+BYTES_PER_TOKEN = 3.5  # of English in a vocabulary of some thousands; counted exactly by the run
+CHAR_VOCABULARY = 100
+WORLD_DOCUMENT_BYTES = 180
+CONVERSATION_TOKENS = 80
+
+
+def dry_run(config: Any) -> int:
+    """Print what the verb would do; 0."""
+    if isinstance(config, PretrainConfig):
+        print(_report("pretrain", _pretrain_plan(config), config.budget))
+    elif isinstance(config, SftConfig):
+        print(_report("sft", _sft_plan(config, _model_at(config.start)), config.budget))
+    elif isinstance(config, TokenizeConfig):
+        size = _data_bytes(config.data)
+        print(f"would train a {config.text.kind} tokenizer on about {size:,} bytes of text")
+    else:
+        assert isinstance(config, DemoConfig)
+        chosen = recipe(config.recipe)
+        plan = _pretrain_plan(chosen.pretrain)
+        print(_report("pretrain", plan, chosen.pretrain.budget))
+        print(_report("sft", _sft_plan(chosen.sft, plan.model), chosen.sft.budget))
+    return 0
+
+
+def _pretrain_plan(config: PretrainConfig) -> Plan:
+    vocabulary = CHAR_VOCABULARY if config.text.kind == "char" else config.text.vocab_size
+    per_token = 1.0 if config.text.kind == "char" else BYTES_PER_TOKEN
+    shape = model_config(config.shape, vocabulary)
+    tokens = int(_data_bytes(config.data) * (1 - config.data.validation_fraction) / per_token)
+    return make_plan(shape, config.budget, context=shape.context, tokens_per_epoch=tokens)
+
+
+def _sft_plan(config: SftConfig, model: ModelConfig) -> Plan:
+    tokens = config.data.world_conversations * CONVERSATION_TOKENS
+    if config.data.data:
+        tokens = int(_paths_bytes(config.data.data) / BYTES_PER_TOKEN)
+    context = config.context or model.context
+    return make_plan(model, config.budget, context=context, tokens_per_epoch=tokens)
+
+
+def _model_at(path: Path) -> ModelConfig:
+    """The shape of the model a fine-tuning would start from."""
+    candidates = [path, *sorted(path.glob("step_*")), *sorted(path.glob("*/step_*"))]
+    for directory in reversed(candidates):
+        about = directory / "parrotlet.json"
+        if about.exists() and (directory == path or STEP.fullmatch(directory.name)):
+            return ModelConfig.from_json(read_json(about)["model"])
+    raise CheckpointError(f"{path} holds no checkpoint; train one there first")
+
+
+def _data_bytes(data: DataConfig) -> int:
+    if not data.data:
+        return data.world_documents * WORLD_DOCUMENT_BYTES
+    return _paths_bytes(data.data)
+
+
+def _paths_bytes(paths: tuple[Path, ...]) -> int:
+    """Bytes of the files meant; DataError for a path that is not there."""
+    total = 0
+    for path in paths:
+        found = [path] if path.exists() else sorted(Path().glob(str(path)))
+        if not found:
+            raise DataError(f"{path} does not exist; name a file, a folder or a glob")
+        for each in found:
+            files = [each] if each.is_file() else list(each.rglob("*"))
+            total += sum(file.stat().st_size for file in files if file.is_file())
+    return total
+
+
+def measured_flops() -> float:
+    """Floating-point operations a second of a float32 matrix product, the best of a few."""
+    size = 768
+    a = np.ones((size, size), dtype=np.float32)
+    best = 0.0
+    for _ in range(5):
+        begin = time.perf_counter()
+        a @ a
+        best = max(best, 2 * size**3 / (time.perf_counter() - begin))
+    return best
+
+
+def _report(name: str, plan: Plan, budget: BudgetConfig) -> str:
+    flops = measured_flops()
+    speed = flops * EFFICIENCY / plan.flops_per_token
+    if plan.steps is None:
+        assert budget.minutes is not None
+        steps = max(1, int(budget.minutes * 60 * speed / plan.tokens_per_step))
+        plan = with_steps(plan, steps, budget)
+    assert plan.tokens is not None
+    model = plan.model
+    seconds = plan.seconds(flops) if budget.minutes is None else 60 * budget.minutes
+    assert seconds is not None
+    rows = [
+        ("model", f"{model.arch}, {model.depth} blocks, width {model.width}, {model.heads} heads"),
+        ("parameters", f"{plan.parameters:,}"),
+        ("vocabulary", f"{model.vocab_size:,}"),
+        (
+            "a step",
+            f"{plan.rows_per_step} rows of {plan.context} tokens, {plan.micro_rows} at a time",
+        ),
+        ("steps", f"{plan.steps:,}{' (measured at the start)' if budget.minutes else ''}"),
+        ("tokens", f"{plan.tokens:,}"),
+        ("FLOPs", f"{plan.tokens * plan.flops_per_token:.3g}"),
+        ("memory", f"{plan.training_bytes / 2**20:,.0f} MiB for training"),
+        (
+            "time",
+            f"about {duration(seconds)} at {flops / 1e9:,.0f} GFLOP/s, "
+            f"on {os.cpu_count()} cores, give or take a factor of two",
+        ),
+    ]
+    width = max(len(label) for label, _ in rows)
+    return "\n".join([f"{name}:"] + [f"  {label:<{width}}  {value}" for label, value in rows])

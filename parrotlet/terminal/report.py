@@ -1,0 +1,75 @@
+"""The report of a demo, from the files of its run: as a table at a terminal and as Markdown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from parrotlet.core.log import JsonLines
+from parrotlet.core.rundir import METRICS, SAMPLES, read_json
+from parrotlet.terminal.duration import duration
+from parrotlet.train.checkpoint import find
+
+STAGES = ("base", "sft")
+
+
+def show_report(directory: Path, console: Console) -> None:
+    """Print what the run learned."""
+    table = Table(title="abilities, on cases that training never saw", title_justify="left")
+    for heading in ("ability", "right", "of", "rate", "95% interval"):
+        table.add_column(heading, justify="left" if heading == "ability" else "right")
+    for name, score in read_json(directory / "abilities.json").items():
+        table.add_row(name, *_cells(score))
+    console.print(table)
+    for line in _facts(directory):
+        console.print(line, highlight=False)
+    console.print(f"the whole report: {directory / 'report.md'}", highlight=False)
+
+
+def _cells(score: Mapping[str, Any]) -> tuple[str, str, str, str]:
+    return (
+        f"{score['passed']:g}",
+        str(score["count"]),
+        f"{score['rate']:.0%}",
+        f"{score['low']:.0%} to {score['high']:.0%}",
+    )
+
+
+def _facts(directory: Path) -> list[str]:
+    """One line a stage: what it saw and where it ended; then the time."""
+    lines = []
+    for stage in STAGES:
+        checkpoint = find(directory / stage)
+        records = list(JsonLines(directory / stage / METRICS))
+        tokens = sum(record["units"] for record in records)
+        values = {
+            name: value
+            for record in records
+            for name, value in record.items()
+            if name in ("validation_loss", "bits_per_byte")
+        }
+        shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items())
+        lines.append(f"{stage}: {checkpoint.step:,} steps, {tokens:,} tokens learned from, {shown}")
+    times = read_json(directory / "times.json")
+    total = sum(times.values())
+    parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.items())
+    return [*lines, f"time: {duration(total)} ({parts})"]
+
+
+def markdown_report(directory: Path) -> str:
+    """The report as a document that stands alone."""
+    lines = [f"# {directory.name}: report", ""]
+    lines += [f"- {line}" for line in _facts(directory)]
+    lines += ["", "| ability | right | of | rate | 95% interval |", "|---|---|---|---|---|"]
+    for name, score in read_json(directory / "abilities.json").items():
+        lines.append(f"| {name} | " + " | ".join(_cells(score)) + " |")
+    for stage in STAGES:
+        lines += ["", f"## What it said while learning: {stage}", ""]
+        for record in JsonLines(directory / stage / SAMPLES):
+            said = " ".join(record["text"].split()) or "(nothing)"
+            lines.append(f"- step {record['step']}, **{record['prompt'].strip()}** {said}")
+    return "\n".join(lines) + "\n"

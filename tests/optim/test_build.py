@@ -1,0 +1,83 @@
+"""Every parameter of every architecture has one role, one optimizer, and a state that travels."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from parrotlet.core.errors import CheckpointError
+from parrotlet.model.build import ARCHITECTURES, build_model
+from parrotlet.model.config import ModelConfig
+from parrotlet.model.model import Model
+from parrotlet.optim.build import Optimizers, build_optimizers
+from parrotlet.optim.config import OptimizerConfig
+from parrotlet.optim.roles import by_role
+from parrotlet.optim.schedule import Rates
+
+
+def tiny(arch: str) -> Model:
+    config = ModelConfig(
+        arch=arch, vocab_size=32, context=8, depth=2, width=16, heads=2, kv_heads=2,
+        head_width=8, mlp_width=32, tied=arch != "swift",
+    )  # fmt: skip
+    model = build_model(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    return model
+
+
+def optimizers_of(model: Model, kind: str = "muon") -> Optimizers:
+    config = OptimizerConfig(optimizer=kind)  # type: ignore[arg-type]
+    return build_optimizers(model.named_parameters(), config, fast_bfloat16=False)
+
+
+def learn(model: Model, optimizers: Optimizers, seed: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    for parameter in model.parameters():
+        parameter.grad = torch.randn(parameter.shape, generator=generator)
+    optimizers.set_rates(Rates(lr=0.5, momentum=0.9))
+    optimizers.step()
+    optimizers.zero_grad()
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_roles(arch: str) -> None:
+    model = tiny(arch)
+    roles = by_role(model.named_parameters())
+    named = [name for members in roles.values() for name, _ in members]
+    assert sorted(named) == sorted(name for name, _ in model.named_parameters())
+    assert "embed.weight" in [name for name, _ in roles["embedding"]]
+    assert {name for name, _ in roles["head"]} == (set() if model.config.tied else {"head.weight"})
+    assert all(each.ndim == 2 for _, each in roles["matrix"])
+    assert all(each.ndim <= 1 for _, each in roles["scalar"])
+    # four projections of attention and at least two of the MLP, in each block
+    assert len(roles["matrix"]) >= 6 * model.config.depth
+
+
+@pytest.mark.parametrize("kind", ["muon", "adamw"])
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_every_parameter_moves(arch: str, kind: str) -> None:
+    model = tiny(arch)
+    before = {name: each.detach().clone() for name, each in model.named_parameters()}
+    learn(model, optimizers_of(model, kind), seed=1)
+    for name, parameter in model.named_parameters():
+        assert not torch.equal(parameter, before[name]), name
+
+
+@pytest.mark.parametrize("arch", ARCHITECTURES)
+def test_state_travels(arch: str) -> None:
+    first, second = tiny(arch), tiny(arch)
+    ours, theirs = optimizers_of(first), optimizers_of(second)
+    for seed in (1, 2):
+        learn(first, ours, seed)
+    second.load_state_dict(first.state_dict())
+    theirs.load_state_tensors(ours.state_tensors())
+    for model, optimizers in ((first, ours), (second, theirs)):
+        learn(model, optimizers, seed=3)
+    for a, b in zip(first.parameters(), second.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_state_of_another_model_is_refused() -> None:
+    optimizers = optimizers_of(tiny("gpt2"))
+    with pytest.raises(CheckpointError, match="elsewhere/momentum"):
+        optimizers.load_state_tensors({"elsewhere/momentum": torch.zeros(2)})

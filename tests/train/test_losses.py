@@ -1,0 +1,33 @@
+"""Cross-entropy in chunks against torch's own, value and gradient."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from parrotlet.data.batch import IGNORE
+from parrotlet.model.build import build_model
+from parrotlet.model.config import ModelConfig
+from parrotlet.train import losses
+
+
+@pytest.mark.parametrize("chunk_numbers", [10**9, 50 * 7, 1])
+def test_cross_entropy(chunk_numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(losses, "CHUNK_NUMBERS", chunk_numbers)
+    config = ModelConfig(
+        arch="qwen3", vocab_size=50, context=8, depth=1, width=16, heads=2, kv_heads=2,
+        head_width=8, mlp_width=32,
+    )  # fmt: skip
+    model = build_model(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    hidden = torch.randn(30, 16, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    targets = torch.arange(30) % 50
+    targets[::4] = IGNORE
+    ours = losses.cross_entropy(model, hidden, targets)
+    (gradient,) = torch.autograd.grad(ours, hidden)
+    logits = hidden @ model.get_parameter("embed.weight").T
+    theirs = F.cross_entropy(logits, targets, ignore_index=IGNORE, reduction="sum")
+    (expected,) = torch.autograd.grad(theirs, hidden)
+    assert torch.allclose(ours, theirs, rtol=1e-5)
+    assert torch.allclose(gradient, expected, atol=1e-5)
