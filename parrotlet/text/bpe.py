@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 
 import regex
@@ -31,6 +31,7 @@ QWEN2_PATTERN = (
     r"|\s+"
 )
 NUM_BYTES = 256  # every byte is a token, so that any text can be encoded
+LONGEST_SPACE = 100_000  # characters
 
 Pair = tuple[int, int]
 
@@ -47,9 +48,28 @@ def repair(text: str) -> str:
     return text
 
 
+def portions(text: str) -> Iterator[str]:
+    """The text, cut only within absurdly long runs of spaces: after each LONGEST_SPACE of them.
+
+    The compiled packages look for the end of such a run with a stack that a million spaces
+    overflow, which would end the process.
+    """
+    start = 0
+    if len(text) > LONGEST_SPACE:
+        for run in regex.finditer(rf"(?<!\s)\s{{{LONGEST_SPACE + 1},}}", text):
+            for end in range(run.start() + LONGEST_SPACE, run.end(), LONGEST_SPACE):
+                yield text[start:end]
+                start = end
+    yield text[start:]
+
+
 def split(text: str, pattern: str = QWEN2_PATTERN) -> list[str]:
     """The words of a text; no token ever reaches across two of them. Joined, they are the text."""
-    return [match.group() for match in regex.finditer(pattern, text)]
+    return [
+        match.group()
+        for portion in portions(repair(text))
+        for match in regex.finditer(pattern, portion)
+    ]
 
 
 def merge(ids: Sequence[int], pair: Pair, new: int) -> list[int]:
@@ -75,7 +95,7 @@ def train(
     that hold its pair, and counts never grow for a pair once it exists, so that a heap whose
     counts may be too high, corrected when they come up, finds the most frequent pair.
     """
-    frequencies = Counter(word for text in texts for word in split(repair(text), pattern))
+    frequencies = Counter(word for text in texts for word in split(text, pattern))
     words = [list(word.encode()) for word in frequencies]
     weights = list(frequencies.values())
     counts: Counter[Pair] = Counter()
@@ -126,7 +146,7 @@ def encode(
     """The ids of a text: within each word, the earliest merge first, until none applies."""
     ids = {token: index for index, token in enumerate(vocabulary(merges))}
     encoded: list[int] = []
-    for word in split(repair(text), pattern):
+    for word in split(text, pattern):
         parts = [bytes([value]) for value in word.encode()]
         while len(parts) > 1:
             joins = [left + right for left, right in pairwise(parts)]

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parrotlet.core.errors import DataError
-from parrotlet.text.template import Around, Control, Pieces
+from parrotlet.text.template import Around
 from parrotlet.text.tokenizer import Tokenizer
 
 Role = Literal["system", "user", "assistant"]
@@ -190,7 +190,7 @@ def parse_reply(ids: Sequence[int], tokenizer: Tokenizer) -> Message:
         if opened is None:
             _add_text(parts, tokenizer.decode(run, after))
         else:
-            inside = tokenizer.decode(_peel(run, opened, tokenizer), after)
+            inside = _peel(tokenizer.decode(run, after), opened)
     return Message("assistant", tuple(parts))
 
 
@@ -271,16 +271,8 @@ def _runs(ids: Sequence[int], tokenizer: Tokenizer) -> Iterator[tuple[int | None
     yield control, run
 
 
-def _peel(run: list[int], around: Around, tokenizer: Tokenizer) -> list[int]:
-    """A call's or result's ids without the plain text its template puts inside the controls."""
-    front = tokenizer.encode_pieces(_plain(around.before))
-    back = tokenizer.encode_pieces(_plain(around.after))
-    if run[: len(front)] == front:
-        run = run[len(front) :]
-    if back and run[-len(back) :] == back:
-        run = run[: -len(back)]
-    return run
-
-
-def _plain(pieces: Pieces) -> Pieces:
-    return tuple(piece for piece in pieces if not isinstance(piece, Control))
+def _peel(text: str, around: Around) -> str:
+    """A call or result without the plain text its template puts inside the control tokens."""
+    front = "".join(piece for piece in around.before if isinstance(piece, str))
+    back = "".join(piece for piece in around.after if isinstance(piece, str))
+    return text.removeprefix(front).removesuffix(back)

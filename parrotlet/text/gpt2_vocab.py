@@ -78,12 +78,11 @@ def _read(path: Path) -> str:
 def _read_encoder(path: Path) -> list[str]:
     """The ordinary tokens in the order of their ids; END_OF_TEXT is the one after them."""
     try:
-        ids = json.loads(_read(path))
-        names = sorted(ids, key=ids.__getitem__)
-        whole = [ids[name] for name in names] == list(range(len(names)))
+        ids = sorted(json.loads(_read(path)).items(), key=lambda entry: entry[1])
     except (ValueError, TypeError, AttributeError) as error:
         raise DataError(f"{path} is not a vocabulary in JSON: {error}") from error
-    if not whole or names[-1:] != [END_OF_TEXT]:
+    names = [name for name, _ in ids]
+    if [number for _, number in ids] != list(range(len(ids))) or names[-1:] != [END_OF_TEXT]:
         raise DataError(f"{path} must number its tokens from 0 without a gap, {END_OF_TEXT} last")
     return names[:-1]
 

@@ -13,8 +13,10 @@ import base64
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Literal
@@ -91,7 +93,9 @@ class Tokenizer:
         Kind "char" raises DataError naming the first character that is not in its alphabet.
         """
         if self.kind == "bpe":
-            return self._encoding.encode_ordinary(bpe.repair(text))
+            encode = self._encoding.encode_ordinary
+            portions = bpe.portions(bpe.repair(text))
+            return list(chain.from_iterable(map(encode, portions)))
         try:
             return [self._alphabet[character] for character in bpe.repair(text)]
         except KeyError as error:
@@ -103,11 +107,9 @@ class Tokenizer:
             ) from None
 
     def encode_batch(self, texts: Sequence[str], num_threads: int = 1) -> list[list[int]]:
-        """`encode` of each text, in order; bpe uses up to `num_threads` threads."""
-        if self.kind == "bpe" and num_threads > 1:
-            repaired = [bpe.repair(text) for text in texts]
-            return self._encoding.encode_ordinary_batch(repaired, num_threads=num_threads)
-        return [self.encode(text) for text in texts]
+        """`encode` of each text, in order, on `num_threads` threads."""
+        with ThreadPoolExecutor(num_threads) as pool:
+            return list(pool.map(self.encode, texts))
 
     def encode_segment(self, text: str) -> list[int]:
         """`encode` of a text that follows a control token: with the template's leading space.

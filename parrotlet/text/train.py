@@ -29,7 +29,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int, template: Template = NATIVE
             f"{len(template.specials)} control tokens need at least {fixed}"
         )
     space = " " if template.leading_space else ""
-    tokens = _learn((space + bpe.repair(text) for text in texts), vocab_size - fixed)
+    portions = (each for text in texts for each in bpe.portions(bpe.repair(space + text)))
+    tokens = _learn(portions, vocab_size - fixed)
     largest = len(tokens) + len(template.specials)
     if largest < vocab_size:
         raise DataError(
