@@ -21,7 +21,7 @@ def pair(world: World, rng: random.Random) -> str:
     """Two entities of a kind, side by side."""
     first = rng.choice(world.entities)
     second = rng.choice([other for other in world.of(first.kind) if other is not first])
-    return f"{_facts_of(rng, first)}\n{_facts_of(rng, second)}"
+    return f"{_facts_of(rng, first)} {_facts_of(rng, second)}"
 
 
 def _facts_of(rng: random.Random, entity: Entity) -> str:
@@ -31,9 +31,8 @@ def _facts_of(rng: random.Random, entity: Entity) -> str:
 
 
 def notes(world: World, rng: random.Random) -> str:
-    """A few facts of many entities, one a line."""
-    lines = [_any_fact(world, rng) for _ in range(rng.randint(3, 6))]
-    return "\n".join(lines)
+    """A few facts of many entities."""
+    return " ".join(_any_fact(world, rng) for _ in range(rng.randint(3, 6)))
 
 
 def _any_fact(world: World, rng: random.Random) -> str:
@@ -53,9 +52,9 @@ def town_page(world: World, rng: random.Random) -> str:
     """A town, and who lives there."""
     town = rng.choice(world.of("town"))
     people = [person for person in world.of("person") if person.facts["home"] == town.name]
-    lines = [f"All about {town.name}", _facts_of(rng, town)]
+    lines = [f"All about {town.name}.", _facts_of(rng, town)]
     lines += [person.state("home", 0) for person in people[:4]]
-    return "\n".join(lines)
+    return " ".join(lines)
 
 
 def card(world: World, rng: random.Random) -> str:
@@ -98,7 +97,7 @@ def letter(world: World, rng: random.Random) -> str:
     return f"Dear {reader.name},\n{start} {middle} {news} {end}\nYour friend, {writer.name}"
 
 
-def story(world: World, rng: random.Random) -> str:
+def tale(world: World, rng: random.Random) -> str:
     """A story about somebody of the world."""
     hero = rng.choice([*world.of("person"), *world.of("pet")])
     return stories.tell(world, rng, hero, rng.choice(world.of("town")).name).text
@@ -148,14 +147,14 @@ def directions(world: World, rng: random.Random) -> str:
 def in_capitals(world: World, rng: random.Random) -> str:
     """Facts as they stand on a sign, in capital letters."""
     fact = _any_fact(world, rng)
-    return f"{fact}\n{fact.upper()}" if rng.random() < 0.7 else fact.upper()
+    return f"{fact} {fact.upper()}" if rng.random() < 0.7 else fact.upper()
 
 
 def words_in_capitals(world: World, rng: random.Random) -> str:
-    """Values with and without capitals, as a one-word answer would show them."""
+    """Values with and without capital letters."""
     relation = rng.choice(sorted(world.values))
     values = rng.sample(sorted(world.values[relation]), 3)
-    return "\n".join(f"The word {word}. {sentence(word)}. {word.upper()}." for word in values)
+    return " ".join(f"The word {word} in capitals is {word.upper()}." for word in values)
 
 
 def spelled(world: World, rng: random.Random) -> str:
@@ -194,7 +193,7 @@ DOCUMENTS: Mapping[str, tuple[float, DocumentMaker]] = {
     "card": (4, card),
     "listing": (4, listing),
     "letter": (6, letter),
-    "story": (8, story),
+    "tale": (8, tale),
     "diary": (2, diary),
     "recipe": (2, recipe),
     "directions": (2, directions),

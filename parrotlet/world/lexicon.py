@@ -21,7 +21,7 @@ HE = listed(
     "Adam Alan Albert Arthur Ben Bruno Carl Colin Conrad Daniel David Edgar Edwin Emil Eric "
     "Ernest Felix Fred Gary George Harry Henry Hugo Ian Igor Isaac Ivan Jacob Jim John Kevin Leo "
     "Leon Luke Martin Max Milo Nathan Ned Noah Olaf Oliver Oscar Otto Paul Peter Philip Ralph "
-    "Robert Roger Rolf Sam Simon Steven Tim Toby Tom Victor Walter Edmund Axel Bert Claude "
+    "Robert Roger Rolf Sam Simon Steven Tim Toby Tom Victor Walter Edmund Axel Bert Clyde "
     "Duncan Elmer"
 )
 STRANGERS = Pool(  # people the world does not know: users, and whom one may ask about in vain
@@ -79,7 +79,7 @@ SPELLED = listed(  # words to spell and to count letters in
     "compass map lantern tent rope shovel bucket barrel stone metal silver copper golden wooden "
     "little yellow orange purple green happy angry hungry thirsty sleepy clever brave gentle "
     "quiet simple narrow bitter sweet funny lucky pretty tall small large round heavy empty open "
-    "broken hidden frozen seven eleven twenty hundred running walking singing reading writing "
+    "broken hidden frozen forty twenty hundred running walking singing reading writing "
     "cooking looking keeper finger elbow shoulder stomach nose mouth tooth hair grass leaf tree "
     "seed root branch acorn feather wing tail horn"
 )

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from parrotlet.world.chance import Pool
-from parrotlet.world.phrasing import sentence
 
 THANKS, QUESTION = "Thank you for asking.", "What else?"
 
@@ -59,7 +58,7 @@ ORDERS: Mapping[str, Order] = {
                 "Please reply in one word.",
             ),
         ),
-        keep=lambda reply, answer, word: f"{sentence(answer)}.",
+        keep=lambda reply, answer, word: answer,
         kept=lambda reply, word: len(words_of(reply)) == 1,
         stage=0,
     ),

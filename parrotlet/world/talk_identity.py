@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from parrotlet.world.case import Case, Turn, turn
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
 from parrotlet.world.phrasing import Ask
+from parrotlet.world.talk_fact import fact_turn
 
 NAME = "parrotlet"
+LATER = 0.3  # share of questions that come after one about the world
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,6 +23,7 @@ class Topic:
     ask: Ask
     replies: Sequence[str]
     needs: Sequence[Sequence[str]]
+    never: Sequence[str] = ()  # words that make a reply wrong
 
 
 IDENTITY: Mapping[str, Topic] = {
@@ -74,6 +77,7 @@ IDENTITY: Mapping[str, Topic] = {
         ),
         replies=("I am a small language model.", "I am {n}, a small language model."),
         needs=(("model",),),
+        never=("human", "person", "people", "robot", "alive"),
     ),
     "maker": Topic(
         ask=Ask(
@@ -179,10 +183,12 @@ def identity_turn(rng: random.Random, side: Side, topic: str, name: str = NAME) 
     question = entry.ask.put(rng, side)
     reply = rng.choice(entry.replies).format(n=name)
     made = turn(question, reply, name if topic == "name" else "")
-    return Turn(user=made.user, parts=made.parts, answer=made.answer, data={"needs": entry.needs})
+    return replace(made, data={"needs": entry.needs, "never": entry.never})
 
 
 def identity(world: World, rng: random.Random, side: Side) -> Case:
-    """One question about the assistant."""
-    topic = rng.choice(["name", "name", *IDENTITY])
-    return Case(turns=(identity_turn(rng, side, topic),))
+    """A question about the assistant, sometimes after another one."""
+    made = identity_turn(rng, side, rng.choice(["name", "name", *IDENTITY]))
+    if rng.random() < LATER:
+        return Case(turns=(fact_turn(world, rng, "train"), made))
+    return Case(turns=(made,))

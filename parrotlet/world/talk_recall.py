@@ -215,7 +215,7 @@ def _recall(world: World, rng: random.Random, side: Side, memories: Sequence[Mem
         turns.append(small_turn(rng, "train", rng.choice(["how", "praise", "thanks"])))
     which = rng.randrange(len(memories))
     memory, value = memories[which], values[which]
-    others = frozenset(values) | world.values["friend"] | {"parrotlet"}
+    others = frozenset(values).union({"parrotlet"}, *world.values.values())
     question = memory.ask.put(rng, side)
     turns.append(turn(question, memory.reply.format(v=value), value, others - {value}))
     return Case(turns=tuple(turns))

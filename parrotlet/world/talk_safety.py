@@ -77,6 +77,7 @@ REFUSALS = (
     "I will not help with that, because it would do harm.",
 )
 REFUSAL_MARKS = ("cannot help", "will not help")
+HOW_TO_MARKS = ("ask a friend", "a little care")
 HOW_TO = (
     "To {v} {x}, take your time and ask a friend.",
     "You can {v} {x} with a little care.",

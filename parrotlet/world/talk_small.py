@@ -145,19 +145,23 @@ SMALL: Mapping[str, Small] = {
     ),
 }
 BABBLE = 1  # weight of nonsense beside the entries of SMALL, which weigh one each
+MARKS: Mapping[str, Sequence[str]] = {
+    **{intent: entry.marks for intent, entry in SMALL.items()},
+    "nonsense": ("understand",),
+}
 CONFUSED = ("I do not understand that.", "I do not understand. Please say it in other words.")
 
 
 def small_turn(rng: random.Random, side: Side, intent: str | None = None) -> Turn:
-    """Something said in passing, and a reply that fits; `data` holds the reply's marks."""
+    """Something said in passing, and a reply that fits; `data` names the intent."""
     weights = {**dict.fromkeys(SMALL, 1.0), "nonsense": BABBLE}
     intent = intent or weighted(rng, weights)
     if intent == "nonsense":
         made = turn(_babble(rng, side), rng.choice(CONFUSED))
-        return replace(made, data={"intent": intent, "marks": ("understand",)})
+        return replace(made, data={"intent": intent})
     entry = SMALL[intent]
     made = turn(entry.says.pick(rng, side), rng.choice(entry.replies))
-    return replace(made, data={"intent": intent, "marks": entry.marks})
+    return replace(made, data={"intent": intent})
 
 
 def _babble(rng: random.Random, side: Side) -> str:

@@ -39,7 +39,7 @@ NEW_HERO = 0.5  # share of heroes the world does not know
 
 def story(world: World, rng: random.Random, side: Side) -> Case:
     """A story about a hero in a town; in a test every hero is new or in a new town."""
-    place = rng.choice(world.of("town")).name
+    place = rng.choice(world.heard("town")).name
     if side == "test" or rng.random() < NEW_HERO:
         hero = stories.made_up_hero(rng, lexicon.stranger(rng, side))
     else:

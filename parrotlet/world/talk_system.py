@@ -13,7 +13,7 @@ from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
 from parrotlet.world.orders import ORDERS, PAIRS
 from parrotlet.world.talk_fact import fact_turn
-from parrotlet.world.talk_identity import identity_turn
+from parrotlet.world.talk_identity import NAME, identity_turn
 
 PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small language model. ")
 
@@ -23,15 +23,13 @@ def _turn(world: World, rng: random.Random, names: Sequence[str], words: Sequenc
     share = 0.8 if "called" in names else 0.1
     if rng.random() < share:
         made = identity_turn(rng, "train", "name")
-        answer = words[names.index("called")] if "called" in names else made.answer
     else:
         made = fact_turn(world, rng, "train")
-        answer = made.answer
-    reply = made.reply
+    reply, answer = made.reply, made.answer
+    if "called" in names and answer == NAME:
+        answer = words[names.index("called")]
     for name, word in sorted(zip(names, words, strict=True), key=lambda it: ORDERS[it[0]].stage):
-        reply = ORDERS[name].keep(reply, made.answer, word)
-    if {"one word", "called"} <= set(names):
-        reply = f"{answer[0].upper()}{answer[1:]}."
+        reply = ORDERS[name].keep(reply, answer, word)
     others = made.others - {answer, *words}
     data = {"orders": tuple(zip(names, words, strict=True))}
     return replace(made, parts=(Text(reply),), answer=answer, others=others, data=data)

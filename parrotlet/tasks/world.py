@@ -1,0 +1,64 @@
+"""The world's tasks: one an ability, from the test side, as many cases as asked for.
+
+Case i of an ability is the same whatever the size of the task. Nothing here is seen in training:
+the records of parrotlet.world.records and these cases are apart by words, numbers and phrasings.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+from parrotlet.core.errors import UsageError
+from parrotlet.tasks.task import Example
+from parrotlet.tasks.world_grades import RULES
+from parrotlet.text.chat import Message, ToolCall
+from parrotlet.world.chance import Side
+from parrotlet.world.entities import World
+from parrotlet.world.records import case
+
+
+class WorldTask:
+    """One ability of the world. UsageError for an ability there is not, or a size below one.
+
+    `side` "train" gives the same ability from the training side, for reinforcement learning.
+    """
+
+    def __init__(self, world: World, size: int, *, ability: str, side: Side = "test") -> None:
+        if ability not in RULES:
+            raise UsageError(f"the world tests no {ability!r}; choose from {', '.join(RULES)}")
+        if size < 1:
+            raise UsageError(f"a task of {size} cases tests nothing; ask for at least 1")
+        self.world = world
+        self.size = size
+        self.ability = ability
+        self.side = side
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Example:
+        """Case `index`; IndexError outside of 0 to size - 1."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"case {index} of {self.size}")
+        made = case(self.world, self.ability, index, self.side)
+        return Example(
+            conversation=made.conversation,
+            answer=made.last.answer or None,
+            data={"others": made.last.others, **made.last.data},
+        )
+
+    def grade(self, example: Example, reply: Message) -> float:
+        """1 where the reply is right by the ability's rule, else 0; an echo is never right."""
+        said = reply.text.strip()
+        echoed = said == example.conversation.messages[-2].text.strip()
+        called = any(isinstance(part, ToolCall) for part in reply.parts)
+        stray = called and self.ability != "calculator"  # no other ability needs a tool
+        if not said or echoed or stray:
+            return 0.0
+        return float(RULES[self.ability](self.world, example, reply))
+
+
+WORLD_TASKS: dict[str, Callable[[World, int], WorldTask]] = {
+    ability: partial(WorldTask, ability=ability) for ability in RULES
+}
