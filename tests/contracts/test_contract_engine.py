@@ -55,12 +55,12 @@ def tiny(arch: str, seed: int = 3) -> Model:
 
 
 def requests(count: int, sampling: SamplingSettings, seed: int = 0) -> list[Request]:
-    """Prompts of 1 to 40 ids, some with bans, answers of 1 to 20."""
+    """Prompts of 1 to 30 ids, some with bans, answers of 1 to 15."""
     chooser = random.Random(seed)
     return [
         Request(
-            prompt=tuple(chooser.randrange(VOCAB) for _ in range(chooser.randint(1, 40))),
-            max_tokens=chooser.randint(1, 20),
+            prompt=tuple(chooser.randrange(VOCAB) for _ in range(chooser.randint(1, 30))),
+            max_tokens=chooser.randint(1, 15),
             sampling=replace(sampling, seed=index // 2),
             choice=index % 2,
             banned_ids=frozenset(range(40, 45)) if index % 3 == 0 else frozenset(),
@@ -120,18 +120,18 @@ def plain_answers(arch: str) -> tuple[list[list[int]], list[Request]]:
     """Greedy requests whose answers do not hang on rounding, and those answers."""
     kept = [
         (answer, each)
-        for each in requests(24, GREEDY)
+        for each in requests(16, GREEDY)
         for answer, clear in [decode_plainly(tiny(arch), each)]
         if clear
     ]
-    assert len(kept) >= 18, "too many ties to prove anything"
+    assert len(kept) >= 12, "too many ties to prove anything"
     answers = [answer for answer, _ in kept]
-    assert len({tuple(each) for each in answers}) > 10, "the model says always the same"
+    assert len({tuple(each) for each in answers}) > 8, "the model says always the same"
     return answers, [each for _, each in kept]
 
 
 @every_architecture
-@pytest.mark.parametrize("chunk", [1, 2, 3, 7, 16, 64])
+@pytest.mark.parametrize("chunk", [1, 2, 7, 64])
 def test_greedy_is_the_models_own_whatever_the_chunk(arch: str, chunk: int) -> None:
     expected, wanted = plain_answers(arch)
     engine = Engine(tiny(arch), slots=5, prefill_chunk=chunk)
@@ -139,7 +139,7 @@ def test_greedy_is_the_models_own_whatever_the_chunk(arch: str, chunk: int) -> N
 
 
 @every_architecture
-@pytest.mark.parametrize("slots", [1, 2, 24])
+@pytest.mark.parametrize("slots", [1, 2, 16])
 def test_greedy_does_not_depend_on_batch_mates_or_order(arch: str, slots: int) -> None:
     expected, wanted = plain_answers(arch)
     order = list(range(len(wanted)))
@@ -151,13 +151,13 @@ def test_greedy_does_not_depend_on_batch_mates_or_order(arch: str, slots: int) -
 
 @every_architecture
 def test_seeded_sampling_neither(arch: str) -> None:
-    wanted = mixed(20)
+    wanted = mixed(10)
     expected = [decode_plainly(tiny(arch), each)[0] for each in wanted]
-    for slots, chunk in ((1, 64), (3, 5), (20, 1)):
-        order = list(range(20))
+    for slots, chunk in ((1, 64), (3, 5), (10, 1)):
+        order = list(range(10))
         random.Random(slots).shuffle(order)
         engine = Engine(tiny(arch), slots=slots, prefill_chunk=chunk)
-        found = run(engine, [wanted[index] for index in order], late=7)
+        found = run(engine, [wanted[index] for index in order], late=4)
         assert found == [expected[index] for index in order]
 
 
@@ -219,26 +219,26 @@ def test_forced_tokens_are_as_if_they_had_been_in_the_prompt(arch: str) -> None:
 
     engine = Engine(tiny(arch), slots=2, prefill_chunk=3)
     id = engine.add(replace(base, pause_ids=frozenset({pause}), max_tokens=at + 6))
-    engine.add(replace(base, max_tokens=20))
+    neighbour = engine.add(replace(base, max_tokens=20))
     events: list[Event] = []
-    waited = 0
-    while not engine.idle or not waited:
-        for event in engine.step():
-            if event.request == id:
-                events.append(event)
-        if events and events[-1].paused and not engine.idle:
-            waited += 1
-            assert events[-1].token == pause and len(events) == at
-        if waited == 3:
-            engine.force(id, forced)
-    tokens = [event.token for event in events]
-    assert tokens[: at + 5] == answer[:at] + forced
-    # the answer may pause again; up to there it is the expected one
-    rest = tokens[at + 5 :]
+    while not engine.idle:
+        events += engine.step()
+    assert [event.token for event in events if event.request == id] == answer[:at]
+    assert len([event for event in events if event.request == neighbour]) == 20
+    assert [event.paused for event in events if event.request == id] == [False] * (at - 1) + [True]
+    assert engine.running == 1, "it holds its slot while it waits"
+
+    engine.force(id, forced)
+    events = []
+    while not engine.idle:
+        events += engine.step()
+    assert [event.token for event in events[:5]] == forced
+    assert all(event.forced and event.logprob is None for event in events[:5])
+    rest = [event.token for event in events[5:]]
     assert rest and rest == expected[: len(rest)]
-    assert [event.forced for event in events] == [False] * at + [True] * 5 + [False] * len(rest)
-    assert events[-1].finish == "length" or events[-1].paused
-    assert len(rest) == 6 or rest[-1] == pause, "forced tokens were counted"
+    assert not any(event.forced for event in events[5:])
+    assert events[-1].finish == ("length" if len(rest) == 6 else None), "forced ones were counted"
+    assert len(rest) == 6 or events[-1].paused
 
 
 @every_architecture
@@ -262,10 +262,10 @@ def test_new_weights_forget_the_old(arch: str) -> None:
 
 @every_architecture
 def test_stop_ids_and_bans(arch: str) -> None:
-    _, wanted = plain_answers(arch)
-    base = replace(next(each for each in wanted if each.max_tokens > 8), banned_ids=frozenset())
-    answer, _ = decode_plainly(tiny(arch), base)
-    stop = answer[-1]
+    answers, wanted = plain_answers(arch)
+    at = next(index for index, each in enumerate(answers) if len(set(each)) > 1)
+    answer, base = answers[at], wanted[at]
+    stop = next(token for token in answer if token != answer[0])
     engine = Engine(tiny(arch))
     engine.add(replace(base, stop_ids=frozenset({stop})))
     events: list[Event] = []
