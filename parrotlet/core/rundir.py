@@ -18,7 +18,7 @@ import re
 import secrets
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
@@ -71,7 +71,8 @@ def write_file(path: Path, data: bytes) -> None:
         os.replace(temporary, path)
         sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # where `parent` is no folder it was never made
+            temporary.unlink(missing_ok=True)
         raise RunError(
             f"cannot write {path}: {error.strerror or error}; free some space or choose another "
             "folder with --runs (nothing already saved was touched)"

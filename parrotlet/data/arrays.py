@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +93,3 @@ def read_manifest(directory: Path, kind: str, version: int) -> dict[str, Any]:
             f"{version}; {MAKE_AGAIN}"
         )
     return manifest
-
-
-def entry_to_json(entry: ArrayFile) -> dict[str, Any]:
-    """As a manifest keeps it."""
-    return asdict(entry)

@@ -23,6 +23,7 @@ from typing import Any, Literal
 
 from parrotlet.core.errors import DataError
 from parrotlet.data.compression import COMPRESSIONS, DAMAGED, open_binary
+from parrotlet.text.bpe import repair
 
 Errors = Literal["strict", "replace"]
 Row = tuple[int | None, str]  # the number a person would count (None: the whole file), the text
@@ -97,16 +98,13 @@ class Reader:
             return ""
         if not isinstance(row, str):
             raise DataError(f"{place}: {column!r} is {type(row).__name__}, not a string")
-        try:
-            row.encode()
-        except UnicodeEncodeError as error:  # half of an escaped pair: "\ud83d" alone
-            if self.errors == "replace":
-                return row.encode("utf-8", "replace").decode()
+        repaired = repair(row)
+        if repaired != row and self.errors == "strict":
             raise DataError(
                 f"{place}: {column!r} has half of a surrogate pair, which is no character; correct "
                 "it, or pass --errors replace"
-            ) from error
-        return row
+            )
+        return repaired
 
     def pick(self, columns: Mapping[str, bool]) -> str:
         """The column to read among `columns` (name: whether it is text).

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,6 @@ from parrotlet.core.errors import DataError
 from parrotlet.data.arrays import (
     MAKE_AGAIN,
     ArrayFile,
-    entry_to_json,
     open_array,
     read_manifest,
     save_array,
@@ -101,7 +100,7 @@ class PackedRows:
         key: what the rows were made from, in a form that open() compares.
         """
         entries = {name: save_array(directory, name, getattr(self, name)) for name in ARRAYS}
-        arrays = {name: entry_to_json(entry) for name, entry in entries.items()}
+        arrays = {name: asdict(entry) for name, entry in entries.items()}
         write_manifest(directory, {"kind": KIND, "version": VERSION, "key": key, "arrays": arrays})
 
     @staticmethod

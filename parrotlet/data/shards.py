@@ -15,7 +15,7 @@ import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,7 +27,6 @@ from parrotlet.data.arrays import (
     MANIFEST,
     ArrayFile,
     check_file,
-    entry_to_json,
     open_array,
     read_manifest,
     save_array,
@@ -130,7 +129,7 @@ def tokenize(
         _check_same(shards, made_from)
         return shards
     for name in SIDES:
-        for left_over in directory.glob(f"{name}-*.npy"):
+        for left_over in directory.glob(f"*{name}-*.npy*"):  # of a process that was killed
             left_over.unlink()
     split = plan_split(source, validation_fraction, seed)
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
@@ -187,7 +186,7 @@ class _Writer:
             "tokens": sum(entry.length for entry in self._entries),
             "bytes": self._bytes,
             "documents": self._documents,
-            "shards": [entry_to_json(entry) for entry in self._entries],
+            "shards": [asdict(entry) for entry in self._entries],
         }
 
     def _write(self, count: int) -> None:
@@ -216,25 +215,18 @@ def _groups(parts: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]
 
 def _check_same(shards: Shards, made_from: Mapping[str, Any]) -> None:
     """Raise DataError where shards were made from something else, naming what."""
-    for part, now in made_from.items():
-        before = shards.manifest["made_from"][part]
-        if before != now:
-            raise DataError(
-                f"{shards.directory} holds tokens made with another {part} "
-                f"({_difference(before, now)}): choose another --name, or remove the folder to "
-                "make them again"
-            )
+    before = shards.manifest["made_from"]
+    changed = [part for part, now in made_from.items() if before[part] != now]
+    if changed:
+        raise DataError(
+            f"{shards.directory} holds tokens made with another {' and another '.join(changed)}"
+            f"{_changed_files(before['source'], made_from['source'])}: choose another --name, or "
+            "remove the folder to make them again"
+        )
 
 
-def _difference(before: Any, now: Any) -> str:
-    """The first part of two descriptions that differs, in a few words."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        for name in now:
-            if before.get(name) != now[name]:
-                return f"{name}: {_difference(before.get(name), now[name])}"
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        pairs = zip(before, now, strict=True)
-        return next(f"{new.get('name')} changed" for old, new in pairs if old != new)
-    if isinstance(before, list) and isinstance(now, list):
-        return f"{len(before)} then, {len(now)} now"
-    return f"{str(before)[:12]} then, {str(now)[:12]} now"
+def _changed_files(before: Mapping[str, Any], now: Mapping[str, Any]) -> str:
+    """The first file of a source that was not the same before, in brackets; "" if there is none."""
+    known = before.get("files", [])
+    changed = [file["name"] for file in now.get("files", []) if file not in known]
+    return f" ({changed[0]} is new or has changed)" if changed else ""

@@ -62,5 +62,5 @@ def plan_split(source: Source, fraction: float, seed: int) -> Split:
 
 def keyed_hash(text: str, seed: int) -> int:
     """64 bits that depend on the whole text and the seed."""
-    key = seed.to_bytes(8, "little", signed=True)
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8, key=key).digest(), "little")
+    digest = hashlib.blake2b(text.encode(), digest_size=8, key=str(seed).encode()).digest()
+    return int.from_bytes(digest, "little")

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import queue
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -148,7 +148,7 @@ def evaluation_batches(tokens: TokenArray, context: int, micro_rows: int) -> Ite
         )
 
 
-def prefetch(iterator: Iterator[Item], depth: int = 2) -> Iterator[Item]:
+def prefetch(iterator: Iterator[Item], depth: int = 2) -> Generator[Item, None, None]:
     """The same items, made up to `depth` ahead by one thread; for static streams only.
 
     What the iterator raises is raised here, in its place. Closing this generator stops the thread
