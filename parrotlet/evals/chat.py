@@ -1,12 +1,17 @@
-"""A chat model on a task: its replies, graded, with the failures kept."""
+"""Chat evaluation: a model answers the examples of a task, and the task grades the answers.
+
+Examples are answered as many at once as the engine has slots. What was not fully right is kept, so
+that a report can show it. Not covered: choosing tasks, and several samples of one example.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from parrotlet.chat.generate import GenerateSettings
-from parrotlet.chat.reply import replies
+from parrotlet.chat.answer import GenerateSettings
+from parrotlet.chat.reply import fit, replies
+from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.interval import Score
@@ -19,11 +24,21 @@ GREEDY = GenerateSettings(max_tokens=96, sampling=SamplingSettings(temperature=0
 
 
 @dataclass(frozen=True)
+class Failure:
+    """An example with a grade below 1; no reply where its prompt does not fit the context."""
+
+    index: int
+    example: Example
+    reply: Message | None
+    grade: float
+
+
+@dataclass(frozen=True)
 class Result:
-    """The score of a task, and every case that was not wholly right with what was said."""
+    """The score of a task, and the examples that cost it points, in their order."""
 
     score: Score
-    failures: tuple[tuple[Example, Message], ...]
+    failures: tuple[Failure, ...]
 
 
 def run_task(
@@ -33,15 +48,33 @@ def run_task(
     *,
     tools: Mapping[str, Tool],
     settings: GenerateSettings = GREEDY,
+    limit: int | None = None,
 ) -> Result:
-    """Ask every example of the task, all in one running batch, and grade the replies."""
-    examples = [task[index] for index in range(len(task))]
-    prompts = [example.prompt for example in examples]
-    said = replies(engine, tokenizer, prompts, settings, tools)
-    grades = [task.grade(example, reply) for example, reply in zip(examples, said, strict=True)]
-    failures = [
-        (example, reply)
-        for example, reply, grade in zip(examples, said, grades, strict=True)
-        if grade < 1.0
-    ]
-    return Result(Score(sum(grades), len(examples)), tuple(failures))
+    """Grade the model on the first `limit` examples, or on all; UsageError for a limit below 1.
+
+    An example whose last message leaves no room for an answer in the context is not passed.
+    """
+    if limit is not None and limit < 1:
+        raise UsageError(f"a limit of {limit} examples tests nothing; use 1 or more, or leave it")
+    examples = [task[index] for index in range(min(limit or len(task), len(task)))]
+    asked = [index for index, each in enumerate(examples) if _fits(engine, tokenizer, each)]
+    said = replies(engine, tokenizer, [examples[index].prompt for index in asked], settings, tools)
+    answers = dict(zip(asked, said, strict=True))
+    passed = 0.0
+    failures = []
+    for index, example in enumerate(examples):
+        reply = answers.get(index)
+        grade = 0.0 if reply is None else task.grade(example, reply)
+        passed += grade
+        if grade < 1:
+            failures.append(Failure(index, example, reply, grade))
+    return Result(Score(passed, len(examples)), tuple(failures))
+
+
+def _fits(engine: Engine, tokenizer: Tokenizer, example: Example) -> bool:
+    """Whether the example's last message leaves room for an answer."""
+    try:
+        fit(tokenizer, example.prompt, length=engine.length, max_tokens=1)
+    except UsageError:
+        return False
+    return True

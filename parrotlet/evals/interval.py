@@ -1,33 +1,54 @@
-"""Scores with the interval in which the true rate lies: a rate without one says little."""
+"""Score: how many of how many, with the interval that the true rate lies in.
+
+The interval is Wilson's (Journal of the American Statistical Association 22, 1927): it stays within
+0 and 1 and is honest for few cases and for rates near the ends, where p ± 1.96 standard errors is
+not. It says what another sample of cases would give, not what another training run would.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
-Z95 = 1.959963984540054  # the normal distribution has 95% of its weight within so many deviations
+Z = 1.959963984540054  # 95% of a normal distribution lies within so many standard deviations
+
+
+def wilson(passed: float, count: int) -> tuple[float, float]:
+    """The two rates p that lie Z of their own standard errors, sqrt(p (1 - p) / count), from the
+    rate seen; (0, 1) where nothing was counted.
+    """
+    assert 0 <= passed <= count, (passed, count)
+    if count == 0:
+        return 0.0, 1.0
+    rate = passed / count
+    shrink = 1 + Z * Z / count
+    centre = (rate + Z * Z / (2 * count)) / shrink
+    half = Z * math.sqrt(rate * (1 - rate) / count + Z * Z / (4 * count * count)) / shrink
+    low = 0.0 if passed == 0 else centre - half  # exact at the ends, where rounding would show
+    high = 1.0 if passed == count else centre + half
+    return low, high
 
 
 @dataclass(frozen=True)
 class Score:
-    """How much of `count` cases was right; `passed` may be fractional where grades are."""
+    """`passed` of `count` cases; a case that is partly right adds its grade, from 0 to 1."""
 
     passed: float
     count: int
 
     @property
     def rate(self) -> float:
-        """Share that was right; 0 of nothing."""
+        """From 0 to 1; 0 where nothing was counted."""
         return self.passed / self.count if self.count else 0.0
 
     @property
     def low(self) -> float:
-        """Lower end of the 95% interval."""
+        """The lower end of the 95% interval."""
         return wilson(self.passed, self.count)[0]
 
     @property
     def high(self) -> float:
-        """Upper end of the 95% interval."""
+        """The upper end of the 95% interval."""
         return wilson(self.passed, self.count)[1]
 
     def __str__(self) -> str:
@@ -35,14 +56,3 @@ class Score:
             f"{self.rate:.1%} ({self.passed:g} of {self.count}, "
             f"95% interval {self.low:.1%} to {self.high:.1%})"
         )
-
-
-def wilson(passed: float, count: int) -> tuple[float, float]:
-    """The 95% score interval of a rate (Wilson 1927): sensible near 0, near 1 and for few cases."""
-    if count == 0:
-        return 0.0, 1.0
-    rate = passed / count
-    spread = Z95**2 / count
-    middle = (rate + spread / 2) / (1 + spread)
-    half = Z95 * math.sqrt(rate * (1 - rate) / count + spread / (4 * count)) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from parrotlet.engine.engine import Engine
-from parrotlet.evals.chat import Result, run_task
+from parrotlet.evals.chat import Failure, Result, run_task
 from parrotlet.tasks.world import WORLD_TASKS
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.toolbox import TOOLS
@@ -34,12 +34,13 @@ def _as_json(result: Result) -> dict[str, Any]:
         "rate": score.rate,
         "low": score.low,
         "high": score.high,
-        "failures": [
-            _failure(example.conversation.messages[-2].text, example.answer, reply.text)
-            for example, reply in result.failures[:SHOWN_FAILURES]
-        ],
+        "failures": [_failure(each) for each in result.failures[:SHOWN_FAILURES]],
     }
 
 
-def _failure(asked: str, answer: str | None, said: str) -> Mapping[str, str | None]:
-    return {"asked": asked, "wanted": answer, "said": said}
+def _failure(failure: Failure) -> Mapping[str, str | None]:
+    return {
+        "asked": failure.example.conversation.messages[-2].text,
+        "wanted": failure.example.answer,
+        "said": None if failure.reply is None else failure.reply.text,
+    }
