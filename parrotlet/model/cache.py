@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from parrotlet.model.config import ModelConfig
-from parrotlet.model.context import softmax_attention
+from parrotlet.model.context import additive, softmax_attention
 
 
 class KVCache:
@@ -107,8 +107,7 @@ class SlotContext:
             hidden = places > positions
             if window is not None:
                 hidden |= places <= positions - window
-            mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
-            self._masks[window] = mask.masked_fill_(hidden, float("-inf"))
+            self._masks[window] = additive(hidden, dtype)
         return self._masks[window]
 
 

@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from parrotlet.model.config import SHORT
+
 
 @runtime_checkable  # so that tests can check arguments
 class Context(Protocol):
@@ -74,16 +76,22 @@ class CausalContext:
         if self._starts is None and window is None:
             return softmax_attention(q, k, v, None)
         if window not in self._masks:  # made by the first layer, shared by the others
-            self._masks[window] = self._mask(window)
+            self._masks[window] = self._mask(window, q.dtype)
         return softmax_attention(q, k, v, self._masks[window])
 
-    def _mask(self, window: int | None) -> Bool[Tensor, "B 1 T T"]:
+    def _mask(self, window: int | None, dtype: torch.dtype) -> Float[Tensor, "B 1 T T"]:
         index = torch.arange(self.positions.shape[1], device=self.positions.device)
         first = index - self.positions  # the segment's own start
         if window is not None:
             first = torch.maximum(first, index - window + 1)
-        visible = (index[:, None] >= index) & (index >= first[:, :, None])
-        return visible[:, None]
+        hidden = (index > index[:, None]) | (index < first[:, :, None])
+        return additive(hidden[:, None], dtype)
+
+
+def additive(hidden: Bool[Tensor, "*N"], dtype: torch.dtype) -> Float[Tensor, "*N"]:
+    """A mask to add to scores: -inf where hidden, else 0."""
+    mask = torch.zeros(hidden.shape, dtype=dtype, device=hidden.device)
+    return mask.masked_fill_(hidden, float("-inf"))
 
 
 def softmax_attention(
@@ -94,9 +102,11 @@ def softmax_attention(
 ) -> Float[Tensor, "B T H C"]:
     """Softmax attention scaled by 1/sqrt(C); H / K query heads share a key-value head.
 
-    mask, [B 1 T S]: True where (or, in the dtype of q, a number added to the scores) a token
-    sees a key; None: causal, over S = T keys.
+    mask, [B 1 T S] in the dtype of q, is added to the scores; None: causal, over S = T keys.
     """
+    short = q.shape[1] <= SHORT and q.device.type == "cpu"
+    if short and q.dtype == torch.bfloat16 and torch.is_grad_enabled():
+        return _spelled_out(q, k, v, mask)
     k, v = k.transpose(1, 2), v.transpose(1, 2)
     if q.shape[1] == 1:  # one product per key-value head, with the heads that share it as its rows
         grouped = q.view(q.shape[0], k.shape[1], -1, q.shape[3])
@@ -110,3 +120,22 @@ def softmax_attention(
         enable_gqa=q.shape[2] != k.shape[1],
     )
     return mixed.transpose(1, 2)
+
+
+def _spelled_out(
+    q: Float[Tensor, "B T H C"],
+    k: Float[Tensor, "B S K C"],
+    v: Float[Tensor, "B S K C"],
+    mask: Tensor | None,
+) -> Float[Tensor, "B T H C"]:
+    """softmax_attention with the scores held in memory."""
+    q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
+    if q.shape[1] != k.shape[1]:
+        groups = q.shape[1] // k.shape[1]
+        k, v = k.repeat_interleave(groups, 1), v.repeat_interleave(groups, 1)
+    if mask is None:
+        hidden = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).triu(1)
+        mask = additive(hidden, q.dtype)
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
+    scores += mask
+    return (scores.softmax(-1) @ v).transpose(1, 2)

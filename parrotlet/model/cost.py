@@ -6,7 +6,7 @@ left out of FLOPs, as usual); bytes of training are an estimate with its assumpt
 
 from __future__ import annotations
 
-from parrotlet.model.config import ModelConfig
+from parrotlet.model.config import SHORT, ModelConfig
 
 # A parameter in training: itself, its gradient and AdamW's two moments, all float32. (Muon keeps
 # one moment: its matrices need 12.)
@@ -80,10 +80,11 @@ def training_bytes(
     """An estimate of the most memory a step takes, with microbatches of `rows` rows.
 
     Counted: parameters with their optimizer state; matrices cast to the compute dtype (of
-    `bytes_per_number`) where that is not float32; what eager autograd keeps of the forward pass
-    for the backward pass; logits, at most `logits_at_once` of them at a time, with their
-    log-softmax and gradient in float32. Not counted: torch itself (a few hundred MB), what
-    operators and a compiler hold for a moment, segment masks.
+    `bytes_per_number`) where that is not float32; what eager autograd keeps for the backward pass
+    (with attention's weights where a CPU spells them out, see context.py); logits, at most
+    `logits_at_once` of them at a time, with their log-softmax and gradient in float32.
+    Not counted: torch itself (a few hundred MB), what operators and a compiler hold for a moment,
+    segment masks.
     """
     is_cast = bytes_per_number < 4
     tokens = rows * context
@@ -91,6 +92,8 @@ def training_bytes(
     if is_cast:
         weights += bytes_per_number * config.depth * _block_matrices(config)
     kept = config.depth * _kept_per_block(config, is_cast) * bytes_per_number * tokens
+    if is_cast and context <= SHORT:
+        kept += config.depth * config.heads * context * bytes_per_number * tokens
     logits = min(tokens * config.vocab_size, logits_at_once)
     return weights + kept + logits * (3 * 4 + (bytes_per_number if is_cast else 0))
 

@@ -80,6 +80,28 @@ def test_segments_are_rows_of_their_own(window: int | None) -> None:
                 begin += length
 
 
+@pytest.mark.parametrize("window", [None, 4])
+@pytest.mark.parametrize("packed", [False, True])
+def test_attention_spelled_out_is_the_fused_one(window: int | None, packed: bool) -> None:
+    """Short bfloat16 rows in training on a CPU take their own way to the same numbers."""
+    ids, *qkv = draw(2, 12)
+    segments = (torch.arange(12) >= 5).long().expand(2, 12) if packed else None
+    exact = CausalContext.of(ids, segments).attend(0, *qkv, window)
+    context = CausalContext.of(ids, segments)
+    trained = [tensor.bfloat16().requires_grad_() for tensor in qkv]
+    found = context.attend(0, *trained, window)
+    assert "Scaled" not in type(found.grad_fn.next_functions[0][0]).__name__, "the fused kernel ran"
+    with torch.no_grad():
+        fused = context.attend(0, *trained, window)
+    assert (found - exact).abs().max() < 0.03 and (fused - exact).abs().max() < 0.03
+    found.square().sum().backward()
+    wanted = [tensor.clone().requires_grad_() for tensor in qkv]
+    CausalContext.of(ids, segments).attend(0, *wanted, window).square().sum().backward()
+    for one, other in zip(trained, wanted, strict=True):
+        assert one.grad is not None and other.grad is not None
+        assert (one.grad - other.grad).abs().mean() < 0.02 * other.grad.std()
+
+
 def slots_of(dtype: torch.dtype = torch.float32, slots: int = 5, length: int = 14) -> KVCache:
     device = torch.device("cpu")
     return KVCache(CONFIG, slots=slots, length=length, dtype=dtype, device=device)

@@ -1,0 +1,114 @@
+"""swift against its description written out token by token, with complex numbers for rotation."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+from parrotlet.model.build import build_model
+from parrotlet.model.config import ModelConfig
+from parrotlet.model.context import CausalContext
+
+CONFIG = ModelConfig(
+    arch="swift",
+    vocab_size=43,
+    context=16,
+    depth=3,
+    width=24,
+    heads=4,
+    kv_heads=2,
+    head_width=6,
+    mlp_width=40,
+    rope_base=500.0,
+    tied=False,
+)
+
+
+def normed(x: Tensor) -> Tensor:
+    return x / torch.sqrt((x * x).mean(-1, keepdim=True) + 1e-6)
+
+
+def turned(x: Tensor, position: int) -> Tensor:
+    """[heads, 6]: numbers i and i + 3 are one complex number."""
+    angles = position * 500.0 ** (-torch.arange(3, dtype=torch.float64) / 3)
+    pairs = torch.complex(x[:, :3], x[:, 3:]) * torch.polar(torch.ones(3).double(), angles)
+    return torch.cat((pairs.real, pairs.imag), -1)
+
+
+def described(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
+    """Logits of one sequence, in float64."""
+    embedded = [normed(weights["embed.weight"][token]) for token in ids]
+    stream = list(embedded)
+    first_values: list[Tensor] = []
+    for layer in range(3):
+        part = {
+            name.removeprefix(f"blocks.{layer}."): value
+            for name, value in weights.items()
+            if name.startswith(f"blocks.{layer}.")
+        }
+        stream = [
+            part["stream_scale"] * x + part["embedding_scale"] * x0
+            for x, x0 in zip(stream, embedded, strict=True)
+        ]
+        queries, keys, values = [], [], []
+        for t, x in enumerate(stream):
+            q, k, v = (
+                (part[f"attention.{name}.weight"] @ normed(x)).view(-1, 6)
+                for name in ("query", "key", "value")
+            )
+            queries.append(1.2 * normed(turned(q, t)))
+            keys.append(1.2 * normed(turned(k, t)))
+            values.append(v)
+        if layer == 0:
+            first_values = values
+        else:
+            mix = part["attention.first_value_scale"]
+            values = [v + mix * (v1 - v) for v, v1 in zip(values, first_values, strict=True)]
+        for t, q in enumerate(queries):
+            heads = []
+            for head in range(4):
+                shared = head // 2
+                scores = torch.stack([q[head] @ keys[s][shared] for s in range(t + 1)])
+                shares = torch.softmax(scores / math.sqrt(6), 0)
+                heads.append(sum(shares[s] * values[s][shared] for s in range(t + 1)))
+            stream[t] = stream[t] + part["attention.output.weight"] @ torch.cat(heads)
+        for t, x in enumerate(stream):
+            up = torch.relu(part["mlp.up.weight"] @ normed(x)) ** 2
+            stream[t] = x + part["mlp.down.weight"] @ up
+    return torch.stack([15 * torch.tanh(weights["head.weight"] @ normed(x) / 15) for x in stream])
+
+
+def test_swift_is_its_description() -> None:
+    model = build_model(CONFIG)
+    generator = torch.Generator().manual_seed(0)
+    model.init_weights(generator)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
+        model.get_parameter("head.weight").mul_(4)
+        ids = torch.randint(43, (1, 11), generator=generator)
+        found = model(ids, CausalContext.of(ids))[0]
+    weights = {name: value.double() for name, value in model.state_dict().items()}
+    expected = described(weights, ids[0].tolist())
+    assert expected.abs().max() > 5, "the cap was not tried"
+    torch.testing.assert_close(found.double(), expected, atol=2e-5, rtol=0)
+
+
+def test_first_values() -> None:
+    """Nothing is added to the stream at first, and the scales start where they should."""
+    model = build_model(CONFIG)
+    model.init_weights(torch.Generator().manual_seed(0))
+    state = model.state_dict()
+    for name, value in state.items():
+        if name.endswith(("output.weight", "down.weight", "embedding_scale")):
+            assert not value.any(), name
+        elif name.endswith(("query.weight", "key.weight", "value.weight", "up.weight")):
+            bound = math.sqrt(3 / 24)
+            assert 0.9 * bound < value.abs().max() <= bound, name
+    assert abs(state["embed.weight"].std() - 0.8) < 0.05
+    assert abs(state["head.weight"].std() - 0.001) < 1e-4
+    assert state["blocks.1.attention.first_value_scale"] == 0.5
+    assert state["blocks.1.stream_scale"] == 1.0
+    assert "blocks.0.attention.first_value_scale" not in state, "it would never learn"
