@@ -25,7 +25,7 @@ BANS = {
 TORCH_FREE = (
     "parrotlet.recipes parrotlet.cli parrotlet.stages.config parrotlet.stages.plan "
     "parrotlet.model.config parrotlet.model.cost parrotlet.engine.request "
-    "parrotlet.engine.scheduler parrotlet.engine.blocks parrotlet.core.rundir "
+    "parrotlet.engine.scheduler parrotlet.core.rundir "
     "parrotlet.safety.filter parrotlet.tools.calculator"
 ).split()
 WEEKEND = "core text data model optim train engine chat stages".split()

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 
+from parrotlet.chat.call_runner import CallRunner
 from parrotlet.chat.pieces import Finish, Piece, Reason
 from parrotlet.chat.stops import StopMatcher
-from parrotlet.chat.toolbox import Toolbox
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import Event, Request, RequestId, SamplingSettings
@@ -57,7 +57,7 @@ class Answer:
         settings: GenerateSettings,
         *,
         end: int,
-        toolbox: Toolbox | None = None,
+        calls: CallRunner | None = None,
         filters: Sequence[Filter] = (),
         context: Sequence[Message] = (),
     ) -> None:
@@ -66,19 +66,19 @@ class Answer:
         Control tokens that have no place in an answer are banned, results of tools among them,
         and so are ids that the model has and the tokenizer has not.
         """
-        calls = set() if toolbox is None else {toolbox.opening, toolbox.closing}
+        borders = set() if calls is None else {calls.opening, calls.closing}
         controls = set(range(tokenizer.first_special, engine.vocab_size))
         self._request = Request(
             prompt=tuple(prompt),
             max_tokens=settings.max_tokens,
             sampling=settings.sampling,
             stop_ids=frozenset({end}),
-            pause_ids=frozenset() if toolbox is None else frozenset({toolbox.closing}),
-            banned_ids=frozenset(controls - calls - {end}),
+            pause_ids=frozenset() if calls is None else frozenset({calls.closing}),
+            banned_ids=frozenset(controls - borders - {end}),
         )
         self._engine = engine
         self._tokenizer = tokenizer
-        self._toolbox = toolbox
+        self._calls = calls
         self._filters = filters
         self._context = context
         self._stream = TextStream(tokenizer, prompt[-1])
@@ -110,7 +110,7 @@ class Answer:
 
     def _read(self, token: int) -> list[Piece]:
         """A sampled token that neither ends a call nor makes the request wait."""
-        if self._toolbox is not None and token == self._toolbox.opening:
+        if self._calls is not None and token == self._calls.opening:
             pieces = self._flush()
             self._call = []  # a call inside a call begins anew, as when a reply is parsed
             return pieces
@@ -121,13 +121,13 @@ class Answer:
 
     def _close_call(self) -> list[Piece]:
         """The model waits after a call: run it and let the model read the result."""
-        assert self._toolbox is not None, "only a toolbox has a token to pause after"
+        assert self._calls is not None, "without tools there is nothing to pause after"
         if self._call is None:  # the end of a call that never began: go on
             self._engine.force(self.id, ())
-            return self._say(self._stream.push(self._toolbox.closing), last=False)
-        if not self._toolbox.calls_left:
+            return self._say(self._stream.push(self._calls.closing), last=False)
+        if not self._calls.left:
             return self._end("calls")
-        call, result = self._toolbox.run(self._call)
+        call, result = self._calls.run(self._call)
         self._call = None
         ids = render_result(result, self._tokenizer)
         forced = self._usage.forced_tokens + len(ids)

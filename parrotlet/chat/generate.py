@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 
 from parrotlet.chat.answer import Answer, GenerateSettings, drive
@@ -21,7 +21,7 @@ def generate(
     settings: GenerateSettings,
     *,
     filters: Sequence[Filter] = (),
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """The continuation of `prompt`: Text pieces, then Finish. It ends where a document ends.
 
     The prompt of a text is `tokenizer.encode_document(text)`. Close the iterator to stop early.

@@ -6,12 +6,12 @@ message, and the first piece says so. One reply and hundreds take the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing
 
 from parrotlet.chat.answer import Answer, GenerateSettings, drive
+from parrotlet.chat.call_runner import CallRunner
 from parrotlet.chat.pieces import Dropped, Piece, fold
-from parrotlet.chat.toolbox import Toolbox
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
 from parrotlet.safety.filter import Filter
@@ -32,7 +32,7 @@ def reply(
     *,
     filters: Sequence[Filter] = (),
     most_calls: int = MOST_CALLS,
-) -> Iterator[Piece]:
+) -> Generator[Piece, None, None]:
     """The answer to the last (user's) message: Dropped if need be, pieces, Finish.
 
     `settings.max_tokens` is a bound; the answer gets what the context has left. Close the
@@ -111,14 +111,14 @@ def _prepare(
         tokenizer, conversation, length=engine.length, max_tokens=settings.max_tokens
     )
     around = tokenizer.template.call
-    toolbox = Toolbox(tokenizer, around, tools, most_calls) if tools and around else None
+    calls = CallRunner(tokenizer, around, tools, most_calls) if tools and around else None
     answer = Answer(
         engine,
         tokenizer,
         prompt,
         settings.within(engine.length - len(prompt)),
         end=tokenizer.stop_id,
-        toolbox=toolbox,
+        calls=calls,
         filters=filters,
         context=conversation.messages,
     )

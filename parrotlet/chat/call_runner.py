@@ -1,4 +1,4 @@
-"""Toolbox: the tools of one reply, and the call that a model has written.
+"""CallRunner: runs the tool calls that a model writes in one reply.
 
 What goes wrong in a call is the result, so that the model reads it; only the number of calls is
 limited here. Budgets of time and size are each tool's own.
@@ -15,7 +15,7 @@ from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.table import Tool
 
 
-class Toolbox:
+class CallRunner:
     """Tools by name; `opening` and `closing` are the control ids around a call."""
 
     def __init__(
@@ -24,13 +24,13 @@ class Toolbox:
         """`around` is the template's call; at most `limit` calls are run."""
         names = around.controls()
         self.opening, self.closing = tokenizer.special(names[0]), tokenizer.special(names[-1])
-        self.calls_left = limit
+        self.left = limit
         self._tokenizer = tokenizer
         self._tools = tools
 
     def run(self, ids: Sequence[int]) -> tuple[ToolCall, ToolResult]:
         """Run the call written between `opening` and `closing`: a tool's name and an argument."""
-        self.calls_left -= 1
+        self.left -= 1
         call = parse_reply([self.opening, *ids, self.closing], self._tokenizer).parts[0]
         assert isinstance(call, ToolCall), "what stands between its control tokens is a call"
         if call.name not in self._tools:
