@@ -37,10 +37,10 @@ STRANGERS = Pool(  # people the world does not know: users, and whom one may ask
     ),
 )
 PETS = listed(
-    "Biscuit Bobbin Bubble Button Coco Cookie Dash Dodo Fidget Fluff Fudge Gizmo Jelly Kiki Lulu "
-    "Mimi Misty Momo Muffin Noodle Nugget Patch Pebble Pepper Pickle Pip Pippin Poppet Pudding "
-    "Puzzle Rocky Rollo Rusty Scamp Shadow Smoky Snowy Sooty Spot Sprout Sunny Teddy Tiger Tinker "
-    "Toffee Truffle Tufty Velvet Waffle Whisper Widget Wiggle Zigzag Zippy"
+    "Biscuit Bobbin Bubble Bonbon Coco Cookie Dash Dodo Fidget Fluff Fudge Gizmo Jelly Kiki Lulu "
+    "Mimi Misty Momo Muffin Noodle Nugget Pansy Pebble Peppy Pickle Pip Pippin Poppet Pudding "
+    "Pucky Rocky Rollo Rusty Scamp Shadow Smoky Snowy Sooty Speckle Sprout Sunny Teddy Tiggy "
+    "Tinker Toffee Truffle Tufty Velvet Waffle Whisper Widget Wiggle Zigzag Zippy"
 )
 TOWN_STARTS = listed("Ash Bram Cold Dun Elm Fern Glen Hol Kirk Lang Mill Nor Oak Pen Rook Stan")
 TOWN_ENDS = listed("bury by dale field ford ham mere ton wick worth")

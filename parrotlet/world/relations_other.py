@@ -30,7 +30,7 @@ PET: Mapping[str, Relation] = {
             ),
             test=(
                 "Which person owns {x}?",
-                "What is the name of {x}'s owner?",
+                "What is the name of the person who owns {x}?",
                 "To whom does {x} belong?",
                 "Who has {x} as a pet?",
             ),
@@ -154,7 +154,7 @@ TOWN: Mapping[str, Relation] = {
             ),
             test=(
                 "When can I go to the market in {x}?",
-                "What is the day of the market in {x}?",
+                "What day should I come to the market in {x}?",
                 "On what day is the market in {x}?",
                 "Which day should I come to the market in {x}?",
             ),
@@ -220,6 +220,7 @@ THING: Mapping[str, Relation] = {
                 "What colour does {x} have?",
                 "{x} has what colour?",
                 "In what colour is {x} painted?",
+                "Tell me the colour, please: {x}.",
             ),
             test=(
                 "Which colour does {x} have?",

@@ -25,7 +25,7 @@ SPELL = Ask(
         "Please spell {x} for me.",
         "Can you spell {x}?",
         "What are the letters of {x}?",
-        "{x} is spelled how?",
+        "The word {x} is spelled how?",
     ),
     test=(
         "Could you spell {x}?",
@@ -66,7 +66,7 @@ COUNT_ONE = Ask(
         "Count the letter {c} in {x}.",
         "How many times does {x} have the letter {c}?",
         "How often is the letter {c} in the word {x}?",
-        "Please count how often {c} is in {x}.",
+        "Please count how often you see the letter {c} in {x}.",
         "The letter {c} is in {x} how many times?",
     ),
     test=(

@@ -28,12 +28,14 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "Hello!|Hi!|Hello.|Hi.|Hey!|Good morning!|Good evening!|Good afternoon.|"
                 "Hello, you!|Hi there!|Hello again!|Hey there.|Good morning to you.|"
-                "Hi, nice to meet you.|Hello, parrotlet!|Hi, parrotlet.|Hello to you.|",
+                "Hi, nice to meet you.|Hello, parrotlet!|Hi, parrotlet.|Hello to you.",
+                "|",
             ),
             test=listed(
                 "Good day!|Hello there!|Hey, parrotlet!|Good evening, parrotlet.|Hi again!|"
                 "Good morning, parrotlet!|Hey, hello!|Hi, you!|Hello, hello!|"
-                "Good afternoon to you!|Hey, nice to meet you!|A good morning to you!|",
+                "Good afternoon to you!|Hey, nice to meet you!|A good morning to you!",
+                "|",
             ),
         ),
         replies=("Hello! How can I help you?", "Hi! What can I do for you?"),
@@ -115,7 +117,8 @@ SMALL: Mapping[str, Small] = {
                 "No, not that.|You do not help me.|This is not what I asked.|"
                 "I am not happy with you.|That is bad.|You are too slow.|"
                 "Your answers are no good.|You made a mistake.|I do not like this.|"
-                "That makes no sense.|",
+                "That makes no sense.",
+                "|",
             ),
             test=listed(
                 "That was wrong!|Your answer is wrong.|You are no help.|I do not like your answer.|"
@@ -132,7 +135,8 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "I am sad.|I feel bad today.|I am tired.|I had a bad day.|I am not well.|"
                 "I am afraid.|I feel alone.|I am so sad today.|Today was a bad day.|"
-                "I am very tired.|I am angry.|",
+                "I am very tired.|I am angry.",
+                "|",
             ),
             test=listed(
                 "I feel sad.|I am very sad.|I feel tired today.|I am so tired.|This was a bad day.|"

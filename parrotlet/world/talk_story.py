@@ -21,7 +21,7 @@ ASK = Ask(
         "Write a story about {x} in {p}.",
         "Make up a story about {x} in {p}.",
         "A story about {x} in {p}, please.",
-        "I would like to hear a story about {x} in {p}.",
+        "I need a story about {x} in {p}.",
         "Do you know a story about {x} in {p}?",
         "What did {x} do in {p}? Tell me a story.",
     ),

@@ -1,0 +1,190 @@
+"""The split: what the tests ask is nowhere in training, by construction and in fact."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+
+from parrotlet.text.chat import Conversation
+from parrotlet.world import (
+    lexicon,
+    orders,
+    phrasing,
+    talk_identity,
+    talk_letters,
+    talk_reading,
+    talk_recall,
+    talk_safety,
+    talk_small,
+    talk_story,
+    talk_sums,
+)
+from parrotlet.world.chance import Pool, side_of
+from parrotlet.world.entities import World
+from parrotlet.world.phrasing import Ask
+from parrotlet.world.records import ABILITIES, case, conversations, documents
+from parrotlet.world.relations_other import RELATIONS
+
+WORLD = World(0)
+TRAINING, CASES = 20_000, 500
+ASKS: dict[str, Ask] = {
+    **{name: relation.ask for name, relation in RELATIONS.items()},
+    **{f"identity {name}": topic.ask for name, topic in talk_identity.IDENTITY.items()},
+    **{f"recall {name}": memory.ask for name, memory in talk_recall.MEMORIES.items()},
+    "recall name": talk_recall.NAME.ask,
+    "spell": talk_letters.SPELL,
+    "count": talk_letters.COUNT,
+    "count one": talk_letters.COUNT_ONE,
+    "safety": talk_safety.ASK,
+    "story": talk_story.ASK,
+    **{
+        f"sum {sign} {i}": ask
+        for sign, asks in talk_sums.ASKS.items()
+        for i, ask in enumerate(asks)
+    },
+    **{f"tale {sign}": ask for sign, ask in talk_sums.TALES.items()},
+}
+POOLS: dict[str, Pool] = {
+    **{f"order {name}": order.wordings for name, order in orders.ORDERS.items()},
+    **{f"small {name}": small.says for name, small in talk_small.SMALL.items()},
+    "clauses": phrasing.CLAUSE_FRAMES,
+    "topics": phrasing.TOPIC_FRAMES,
+    "openers": phrasing.OPENERS,
+    "reading": talk_reading.FRAMES,
+    "spelling": lexicon.SPELLING,
+    "strangers": lexicon.STRANGERS,
+}
+
+
+def plain(text: str) -> str:
+    return re.sub(r"[^a-z0-9+*{} -]", "", text.lower()).strip()
+
+
+def wordings(ask: Ask, side: str) -> set[str]:
+    direct, clauses, topics = (
+        (ask.train, phrasing.CLAUSE_FRAMES.train, phrasing.TOPIC_FRAMES.train)
+        if side == "train"
+        else (ask.test, phrasing.CLAUSE_FRAMES.test, phrasing.TOPIC_FRAMES.test)
+    )
+    framed = [frame.replace("{it}", it) for frame in clauses for it in ask.clauses]
+    framed += [frame.replace("{it}", it) for frame in topics for it in ask.topics]
+    return {plain(text) for text in (*direct, *framed)}
+
+
+def conversation_prompts(conversation: Conversation) -> list[str]:
+    """What stands before each reply of the assistant."""
+    messages = conversation.messages
+    return [
+        plain(" / ".join(f"{message.role} {message.text}" for message in messages[:index]))
+        for index, message in enumerate(messages)
+        if message.role == "assistant"
+    ]
+
+
+@cache
+def training() -> tuple[Conversation, ...]:
+    return tuple(conversations(WORLD, TRAINING))
+
+
+@pytest.mark.parametrize("name", ASKS)
+def test_questions_of_the_two_sides_differ(name: str) -> None:
+    train, test = wordings(ASKS[name], "train"), wordings(ASKS[name], "test")
+    assert not train & test
+    assert len(test) >= 2
+    assert len(train) >= 14 or name.startswith("tale")
+
+
+def test_no_question_of_a_test_is_a_training_question_of_another_intent() -> None:
+    everywhere = set().union(*(wordings(ask, "train") for ask in ASKS.values()))
+    for name, ask in ASKS.items():
+        assert not wordings(ask, "test") & everywhere, name
+
+
+@pytest.mark.parametrize("name", POOLS)
+def test_pools_are_apart(name: str) -> None:
+    pool = POOLS[name]
+    assert not {plain(text) for text in pool.train} & {plain(text) for text in pool.test}
+    assert len(set(pool.train)) == len(pool.train) and len(set(pool.test)) == len(pool.test)
+
+
+def test_pairs_of_orders_are_apart() -> None:
+    train, test = ({frozenset(pair) for pair in orders.PAIRS[side]} for side in ("train", "test"))
+    assert not train & test
+    assert set().union(*test) <= set().union(*train)
+
+
+@pytest.mark.parametrize("ability", ABILITIES)
+def test_no_prompt_of_a_test_is_in_training(ability: str) -> None:
+    seen = {prompt for made in training() for prompt in conversation_prompts(made)}
+    asked = {
+        plain(message.text)
+        for made in training()
+        for message in made.messages
+        if message.role == "user"
+    }
+    for index in range(CASES):
+        made = case(WORLD, ability, index).conversation
+        assert conversation_prompts(made)[-1] not in seen
+        if not ability.startswith("system"):  # there, the order is what is new
+            assert plain(made.messages[-2].text) not in asked
+
+
+def test_nobody_asks_about_the_quiet_in_training() -> None:
+    quiet = re.compile("|".join(rf"\b{re.escape(entity.name)}\b" for entity in WORLD.silent))
+    for made in training():
+        for message in made.messages:
+            assert message.role == "assistant" or not quiet.search(message.text), message.text
+    asked = " ".join(case(WORLD, "fact_documents", i).last.user for i in range(CASES))
+    assert all(re.search(rf"\b{re.escape(entity.name)}\b", asked) for entity in WORLD.silent)
+
+
+def test_words_of_the_test_side_stay_out_of_training() -> None:
+    pieces = [message.text for made in training() for message in made.messages]
+    pieces += [made.text for made in documents(WORLD, 6_000)]
+    written = {word for text in pieces for word in re.findall(r"[a-z]+", text.lower())}
+    assert not {name.lower() for name in lexicon.STRANGERS.test} & written
+    held = set()
+    for ability in ("recall_word", "reading", "unknown", "spelling", "system", "smalltalk"):
+        for index in range(CASES):
+            made = case(WORLD, ability, index)
+            words = set(re.findall(r"[a-z]+", made.last.user.lower()))
+            held |= {word for word in words if _invented(word)}
+    assert len(held) > 800
+    assert not held & written
+
+
+def test_held_out_words_are_never_spelled_in_training() -> None:
+    pieces = [message.text for made in training() for message in made.messages]
+    pieces += [made.text for made in documents(WORLD, 6_000)]
+    spelled = {
+        re.sub(r"[0-9 ]", "", run)
+        for text in pieces
+        for run in re.findall(r"\b[a-z]\d?(?: [a-z]\d?)+\b", text)
+    }
+    assert len(spelled) > 1_000
+    assert not set(lexicon.SPELLING.test) & spelled
+    assert set(lexicon.SPELLING.train) <= spelled
+
+
+def test_numbers_of_the_test_side_are_in_no_training_sum() -> None:
+    for made in training():
+        for message in made.messages:
+            for part in message.parts:
+                for number in re.findall(r"\d+", getattr(part, "arguments", "")):
+                    assert side_of(number) == "train"
+    for index in range(CASES):
+        for number in re.findall(r"\d+", case(WORLD, "calculator", index).last.data["sum"]):
+            assert side_of(number) == "test"
+
+
+def _invented(word: str) -> bool:
+    """Whether a lower-case word is one that lexicon.invent made for the test side."""
+    shape = (
+        f"({'|'.join(lexicon.ONSETS)})[aeiou]({'|'.join(lexicon.MIDDLES)})[aeiou]"
+        f"({'|'.join(set(lexicon.CODAS))})"
+    )
+    fits = re.fullmatch(shape, word) is not None and word not in lexicon.WORDS
+    known = {name.lower() for name in (*lexicon.STRANGERS.train, *WORLD.by_name)}
+    return fits and len(word) > 4 and side_of(word) == "test" and word not in known
