@@ -20,11 +20,13 @@ def summed_loss(model: Model, batches: Iterable[Batch], device: torch.device) ->
     """Negative log-likelihood in nats summed over all targets, and how many they are."""
     training = model.training
     model.eval()
-    total, count = 0.0, 0
-    for batch in batches:
-        total += float(next_token(model, batch.to(device)))
-        count += batch.count
-    model.train(training)
+    total, count = 0.0, 0  # a Python float has 64 bits
+    try:
+        for batch in batches:
+            total += float(next_token(model, batch.to(device)))
+            count += batch.count
+    finally:
+        model.train(training)
     return total, count
 
 
