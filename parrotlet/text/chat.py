@@ -181,7 +181,8 @@ def parse_reply(ids: Sequence[int], tokenizer: Tokenizer) -> Message:
     parts: list[Part] = []
     opened: Around | None = None
     inside = ""
-    after: int | None = tokenizer.encode_pieces(template.assistant.before)[-1]
+    before = tokenizer.encode_pieces(template.assistant.before)
+    after = before[-1] if before else None
     for control, run in _runs(ids, tokenizer):
         after = after if control is None else control
         if opened is not None and control == tokenizer.special(opened.controls()[1]):

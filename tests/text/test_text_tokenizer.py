@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from parrotlet.core.errors import CheckpointError, DataError
-from parrotlet.text.template import NATIVE
+from parrotlet.text.template import NATIVE, NATIVE_UNSPACED
 from parrotlet.text.tokenizer import FILE_NAME, Tokenizer
 from parrotlet.text.train import train_bpe, train_char
 
@@ -38,6 +38,19 @@ def test_a_word_is_the_same_token_first_and_later(small: Tokenizer) -> None:
     assert document[0] == small.bos_id and document[1] == document[-1]
     assert small.token_bytes(document[1]) == b" the"
     assert small.encode("the cat the")[0] != document[1]  # encode adds nothing
+
+
+def test_texts_are_learned_from_as_they_are_encoded() -> None:
+    """Every text begins with its word: only the leading space makes the token of " cat"."""
+    spaced = train_bpe(["cat", "cat", "cat"], 265 + 3)
+    assert spaced.tokens[-1] == b" cat"
+    assert spaced.encode_document("cat") == [spaced.bos_id, 258]
+    assert train_bpe(["cat"], 265 + 2, NATIVE_UNSPACED).tokens[-1] == b"cat"
+
+
+def test_an_empty_text_has_no_ids(small: Tokenizer) -> None:
+    assert small.encode_segment("") == [] and small.encode("") == []
+    assert small.encode_document("") == [small.bos_id]
 
 
 def test_exactly_one_leading_space_is_taken_off(small: Tokenizer) -> None:
