@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from parrotlet.data.sources import Source, describe, open_sources
+from parrotlet.stages.pretrain import WorldDocuments
 
 TEXTS = ["one", "two\nlines", "three 🦜"]
 
@@ -25,7 +26,15 @@ def rows(folder: Path) -> Source:
     return open_sources([path])
 
 
-SOURCES: dict[str, Callable[[Path], Source]] = {"files": text_files, "rows": rows}
+def world(folder: Path) -> Source:
+    return WorldDocuments(seed=1, count=200)
+
+
+SOURCES: dict[str, Callable[[Path], Source]] = {
+    "files": text_files,
+    "rows": rows,
+    "world": world,
+}
 every_source = pytest.mark.parametrize("make", SOURCES.values(), ids=SOURCES)
 
 
