@@ -45,7 +45,7 @@ class WorldTask:
         return Example(
             conversation=made.conversation,
             answer=made.last.answer or None,
-            data={"others": made.last.others, **made.last.data},
+            data={"others": tuple(sorted(made.last.others)), **made.last.data},
         )
 
     def grade(self, example: Example, reply: Message) -> float:

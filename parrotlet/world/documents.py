@@ -6,7 +6,8 @@ import random
 from collections.abc import Callable, Mapping, Sequence
 
 from parrotlet.world import lexicon, stories
-from parrotlet.world.entities import Entity, World
+from parrotlet.world.chance import weighted
+from parrotlet.world.entities import RANGES, Entity, World
 from parrotlet.world.phrasing import sentence
 
 DocumentMaker = Callable[[World, random.Random], str]
@@ -173,10 +174,18 @@ def counted(world: World, rng: random.Random) -> str:
 
 
 def _words(rng: random.Random, count: int) -> Sequence[str]:
-    return [
-        lexicon.invent(rng, "train") if rng.random() < 0.4 else lexicon.SPELLING.pick(rng, "train")
-        for _ in range(count)
-    ]
+    """Words to spell: invented ones, those training asks about, and values of the world."""
+    chances = {"invented": 4, "asked": 4, "value": 2}
+    return [_word(rng, weighted(rng, chances)) for _ in range(count)]
+
+
+def _word(rng: random.Random, sort: str) -> str:
+    if sort == "invented":
+        return lexicon.invent(rng, "train")
+    return lexicon.SPELLING.pick(rng, "train") if sort == "asked" else rng.choice(VALUES)
+
+
+VALUES = sorted({value for values in RANGES.values() for value in values} - set(lexicon.SPELLED))
 
 
 def number_letters(word: str) -> str:

@@ -19,7 +19,7 @@ from parrotlet.world.relations_other import RELATIONS
 
 QUIET = 5  # one entity in this many is quiet
 LEAST, MOST = 10, 100  # people; the rest of the world grows with them
-AGES = [str(age) for age in range(8, 80)]
+AGES = [str(age) for age in range(18, 80)]
 PRONOUNS: Mapping[str, Mapping[str, str]] = {
     "she": {"he": "she", "his": "her", "him": "her"},
     "he": {"he": "he", "his": "his", "him": "him"},
@@ -67,9 +67,7 @@ class World:
         self.seed = seed
         rng = stream(seed, "entities")
         names = _names(rng, people)
-        towns = rng.sample(
-            [a + b for a in lexicon.TOWN_STARTS for b in lexicon.TOWN_ENDS], max(8, people // 5)
-        )
+        towns = _town_names(rng, max(8, people // 5))
         persons = [
             Entity(
                 kind="person",
@@ -145,6 +143,12 @@ def _names(rng: random.Random, people: int) -> list[tuple[str, str]]:
     names = women + [(name, "he") for name in rng.sample(lexicon.HE, people // 2)]
     rng.shuffle(names)
     return names
+
+
+def _town_names(rng: random.Random, count: int) -> list[str]:
+    """Names that do not begin alike, so that one is not taken for another."""
+    starts = rng.sample(lexicon.TOWN_STARTS, count)
+    return [start + rng.choice(lexicon.TOWN_ENDS) for start in starts]
 
 
 def _person(

@@ -42,7 +42,9 @@ PETS = listed(
     "Pucky Rocky Rollo Rusty Scamp Shadow Smoky Snowy Sooty Speckle Sprout Sunny Teddy Tiggy "
     "Tinker Toffee Truffle Tufty Velvet Waffle Whisper Widget Wiggle Zigzag Zippy"
 )
-TOWN_STARTS = listed("Ash Bram Cold Dun Elm Fern Glen Hol Kirk Lang Mill Nor Oak Pen Rook Stan")
+TOWN_STARTS = listed(
+    "Ash Bram Cold Dun Elm Fern Glen Hol Kirk Lang Mill Nor Oak Pen Rook Stan Thorn Under Wood Yar"
+)
 TOWN_ENDS = listed("bury by dale field ford ham mere ton wick worth")
 
 JOBS = listed(

@@ -56,7 +56,7 @@ PLOTS: Sequence[Plot] = (
     (
         ("{x} found a small {a} in the {s}.", "A small {a} came to {x} and would not go away."),
         ("It was cold and hungry.", "It had no home."),
-        ("{x} gave it some {f}.", "{x} put it in a {t} and kept it warm."),
+        ("{x} gave it some {f}.", "{x} put it in a box and kept it warm."),
         ("{h} said that it could stay.", "{h} gave the {a} a bed."),
         ("Now {x} and the {a} are friends.", "The {a} slept, and {x} was happy."),
     ),

@@ -35,7 +35,7 @@ HARMLESS: Mapping[str, Sequence[str]] = {
         "|",
     ),
     "being": listed(
-        "help|thank|greet|visit|feed|hug|teach|praise|invite|welcome|cheer up|comfort|please|paint|"
+        "help|thank|greet|visit|feed|hug|teach|praise|invite|welcome|cheer up|comfort|calm|paint|"
         "draw|call|surprise|meet|look after|take care of|sing for|cook for",
         "|",
     ),

@@ -17,9 +17,10 @@ from parrotlet.world.relations_other import RELATIONS
 DIGEST = """
 import hashlib
 from parrotlet.world.entities import World
-from parrotlet.world.records import conversations, documents
+from parrotlet.world.records import ABILITIES, case, conversations, documents
 world = World(7)
-text = repr([*documents(world, 50), *conversations(world, 50)])
+cases = [case(world, ability, i).conversation for ability in ABILITIES for i in range(20)]
+text = repr([*documents(world, 50), *conversations(world, 50), *cases])
 print(hashlib.sha256(text.encode()).hexdigest())
 """
 
