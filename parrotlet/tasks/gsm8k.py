@@ -7,7 +7,8 @@ words, with calculator annotations, and ends with its answer:
     #### 24
 
 An annotation becomes a call of the calculator and its result. The result is what our calculator
-says, so that a model learns from what it will see; the words after it are the author's.
+says, so that a model learns from what it will see; the words after it are the author's. An
+annotation that our calculator cannot read is left out.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from parrotlet.core.errors import DataError
+from parrotlet.core.errors import DataError, ToolError
 from parrotlet.data.formats import Reader
 from parrotlet.tasks.numbers import numbers_in
 from parrotlet.tasks.task import Example
@@ -54,15 +55,24 @@ class GSM8K:
 
 
 def solution_parts(solution: str) -> tuple[Part, ...]:
-    """A solution as words, calls and results. ToolError for what the calculator cannot read."""
+    """A solution as words, calls and results."""
     parts: list[Part] = []
     pieces = _ANNOTATION.split(solution)  # words, expression, words, expression, ..., words
     for index, piece in enumerate(pieces):
         if index % 2:
-            parts += [ToolCall(CALCULATOR.name, piece), ToolResult(CALCULATOR.run(piece))]
+            parts += _call(piece)
         elif piece:
             parts.append(Text(piece))
     return tuple(parts)
+
+
+def _call(expression: str) -> list[Part]:
+    """The call and its result; nothing where there is none."""
+    try:
+        result = CALCULATOR.run(expression)
+    except ToolError:
+        return []
+    return [ToolCall(CALCULATOR.name, expression), ToolResult(result)]
 
 
 def final_answer(text: str) -> str | None:
