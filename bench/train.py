@@ -24,11 +24,21 @@ import time
 from pathlib import Path
 from typing import Any
 
-RECIPE = (
-    "config/train_shakespeare_char.py --device=cpu --compile=False --eval_iters=20 "
-    "--log_interval=1 --block_size=64 --batch_size=12 --n_layer=4 --n_head=4 --n_embd=128 "
-    "--max_iters=2000 --lr_decay_iters=2000 --dropout=0.0"
-).split()
+RECIPE = [
+    "config/train_shakespeare_char.py",
+    "--device=cpu",
+    "--compile=False",
+    "--eval_iters=20",
+    "--log_interval=1",
+    "--block_size=64",
+    "--batch_size=12",
+    "--n_layer=4",
+    "--n_head=4",
+    "--n_embd=128",
+    "--max_iters=2000",
+    "--lr_decay_iters=2000",
+    "--dropout=0.0",
+]
 
 # Run inside the checkout: the mean loss of its saved model over every character but the first.
 JUDGE = """
@@ -100,8 +110,9 @@ def card(results: dict[str, Any]) -> str:
             f"ratio {ours['seconds'] / theirs['seconds']:.3f}"
         )
     lines.append(
-        f"  median ratio {results['ratio']:.3f} cold; our training alone {results['ratio_warm']:.3f}"
-        f"; no worse than nanoGPT's loss in {results['no_worse']} of {len(results['nanogpt'])} pairs"
+        f"  median ratio {results['ratio']:.3f} cold; our training alone "
+        f"{results['ratio_warm']:.3f}; loss no worse than nanoGPT's in {results['no_worse']} "
+        f"of {len(results['nanogpt'])} pairs"
     )
     return "\n".join(lines)
 

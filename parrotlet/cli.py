@@ -12,7 +12,6 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -151,8 +150,10 @@ def _description(verb: Verb) -> str:
 def _overview() -> str:
     width = max(map(len, VERBS))
     lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
-    return f"parrotlet {__version__}: from raw text to your own chat model\n\n" + USAGE + (
-        "\n" + "\n".join(lines) + "\n"
+    return (
+        f"parrotlet {__version__}: from raw text to your own chat model\n\n"
+        + USAGE
+        + ("\n" + "\n".join(lines) + "\n")
     )
 
 
@@ -161,5 +162,3 @@ def _nearest(name: str) -> str:
     close = difflib.get_close_matches(name, VERBS, n=1)
     known = ", ".join(VERBS)
     return f"did you mean {close[0]}? ({known})" if close else f"there are {known}"
-
-

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 from dataclasses import dataclass
 
 import torch
@@ -49,14 +48,10 @@ def detect_device(wanted: str = "auto") -> torch.device:
 def has_fast_bfloat16(device: torch.device) -> bool:
     """Whether bfloat16 matrix products pay on this device (on CPU: native instructions)."""
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     if device.type == "mps":
         return False
-    capabilities = torch.cpu.get_capabilities() if hasattr(torch.cpu, "get_capabilities") else {}
-    if not capabilities and platform.system() == "Linux":
-        with open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
-            flags = file.read()
-        return "avx512_bf16" in flags or "amx_bf16" in flags
+    capabilities = torch.cpu.get_capabilities()
     return bool(capabilities.get("avx512_bf16") or capabilities.get("amx_bf16"))
 
 
@@ -78,7 +73,7 @@ def make_runtime(device: str = "auto", dtype: str = "auto") -> Runtime:
     """
     local_rank = int(os.environ.get("LOCAL_RANK", "0"))
     found = detect_device(device)
-    if found.type == "cuda" and found.index is None:
+    if found == torch.device("cuda"):  # without a number: the one of this process
         found = torch.device("cuda", local_rank)
         torch.cuda.set_device(found)
     return Runtime(

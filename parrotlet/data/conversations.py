@@ -72,7 +72,9 @@ def parse_conversation(record: Any, place: str) -> Conversation:
     """The conversation in one record; DataError, naming the place, where there is none."""
     turns = _turns(record)
     if turns is None:
-        found = ", ".join(map(repr, record)) if isinstance(record, Mapping) else type(record).__name__
+        found = type(record).__name__
+        if isinstance(record, Mapping):
+            found = ", ".join(map(repr, record))
         raise DataError(
             f"{place} is not a conversation (it has {found}); give 'messages' with role and "
             "content, or 'instruction' and 'output', or 'prompt' and 'response'"

@@ -17,7 +17,7 @@ from parrotlet.optim.schedule import Rates
 class Optimizers:
     """Several torch optimizers that act as one."""
 
-    def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[nn.Parameter, str]) -> None:
+    def __init__(self, parts: list[torch.optim.Optimizer], names: Mapping[Tensor, str]) -> None:
         self.parts = parts
         self.names = names
         self.base_lrs = [[group["lr"] for group in part.param_groups] for part in parts]

@@ -68,9 +68,7 @@ class Muon(torch.optim.Optimizer):
         coefficients: Coefficients = POLAR_EXPRESS,
         dtype: torch.dtype = torch.bfloat16,
     ) -> None:
-        super().__init__(
-            parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay}
-        )
+        super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.coefficients = coefficients
         self.dtype = dtype
 
@@ -89,15 +87,16 @@ class Muon(torch.optim.Optimizer):
         self, parameters: list[nn.Parameter], shape: torch.Size, group: dict[str, Any]
     ) -> None:
         """Update all parameters of one shape together."""
-        gradients = [parameter.grad for parameter in parameters]
+        gradients = [each.grad for each in parameters if each.grad is not None]
+        weights: list[Tensor] = list(parameters)
         momenta = [self._momentum(parameter) for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         looked_ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
         updates = orthogonalise(torch.stack(looked_ahead), self.coefficients, self.dtype)
         lr = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
         if group["weight_decay"]:
-            torch._foreach_mul_(parameters, 1 - group["lr"] * group["weight_decay"])
-        torch._foreach_add_(parameters, list(updates.to(parameters[0].dtype)), alpha=-lr)
+            torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
+        torch._foreach_add_(weights, list(updates.to(weights[0].dtype)), alpha=-lr)
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         state = self.state[parameter]

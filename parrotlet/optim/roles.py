@@ -24,9 +24,12 @@ def role_of(name: str, parameter: nn.Parameter) -> Role:
     return "matrix" if parameter.ndim == 2 else "scalar"
 
 
-def by_role(named: Iterable[tuple[str, nn.Parameter]]) -> dict[Role, list[tuple[str, nn.Parameter]]]:
+Named = tuple[str, nn.Parameter]
+
+
+def by_role(named: Iterable[Named]) -> dict[Role, list[Named]]:
     """Every parameter under its role, in the model's order; frozen ones are left out."""
-    found: dict[Role, list[tuple[str, nn.Parameter]]] = {
+    found: dict[Role, list[Named]] = {
         "matrix": [],
         "embedding": [],
         "head": [],

@@ -85,9 +85,7 @@ def _prepare(
     return Tokenizer.load(directory / "tokenizer"), Shards.open(directory / "data")
 
 
-def _stage(
-    config: PretrainConfig, runtime: Runtime, tokenizer: Tokenizer, shards: Shards
-) -> Stage:
+def _stage(config: PretrainConfig, runtime: Runtime, tokenizer: Tokenizer, shards: Shards) -> Stage:
     shape = model_config(config.shape, tokenizer.vocab_size)
     plan = make_plan(
         shape,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -16,7 +18,7 @@ from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.streams import PackedStream
 from parrotlet.evals.bpb import mean_loss
 from parrotlet.model.model import Model
-from parrotlet.stages.config import SftConfig, SftDataConfig
+from parrotlet.stages.config import SftConfig, SftDataConfig, to_json
 from parrotlet.stages.plan import Plan, make_plan
 from parrotlet.stages.run import Display, Stage, opened, remember, run_directory, run_stage
 from parrotlet.stages.samples import answers
@@ -46,11 +48,12 @@ def sft(config: SftConfig, display: Display) -> Path | None:
     with opened(directory, config.run) as runtime:
         tokenizer = checkpoints.load_tokenizer(start)
         context = config.context or start.config.context
+        key = rows_key(config, tokenizer, context)
         if runtime.is_main:
             remember(directory, "sft", config)
-            prepare_rows(config, tokenizer, context, directory / "data", display)
+            prepare_rows(config, tokenizer, context, directory / "data", key, display)
         wait_for_all(runtime)
-        rows = open_rows(directory / "data")
+        rows = open_rows(directory / "data", key)
         stage = _stage(config, runtime, tokenizer, rows, start)
         if config.run.show_batch and runtime.is_main:
             display.say(show_batch(next(stage.stream(0))[0], tokenizer))
@@ -58,13 +61,31 @@ def sft(config: SftConfig, display: Display) -> Path | None:
     return directory if done else None
 
 
-def open_rows(directory: Path) -> Rows:
-    """What prepare_rows wrote."""
-    return Rows(PackedRows.open(directory / "train"), PackedRows.open(directory / "validation"))
+def open_rows(directory: Path, key: str) -> Rows:
+    """What prepare_rows wrote. DataError where it was made from something else than `key`."""
+    return Rows(
+        PackedRows.open(directory / "train", key), PackedRows.open(directory / "validation", key)
+    )
+
+
+def rows_key(config: SftConfig, tokenizer: Tokenizer, context: int) -> str:
+    """What packed rows are made from, as one hash: conversations, tokenizer, length."""
+    digest = hashlib.sha256()
+    made_from = [tokenizer.fingerprint, context, config.run.seed, to_json(config.data)]
+    digest.update(json.dumps(made_from, sort_keys=True).encode())
+    for path in config.data.data:
+        if path.is_file():
+            digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def prepare_rows(
-    config: SftConfig, tokenizer: Tokenizer, context: int, directory: Path, display: Display
+    config: SftConfig,
+    tokenizer: Tokenizer,
+    context: int,
+    directory: Path,
+    key: str,
+    display: Display,
 ) -> None:
     """Render, split and pack the conversations, once; what is there already is kept."""
     if (directory / "validation" / MANIFEST).exists():
@@ -80,7 +101,7 @@ def prepare_rows(
         if name == "train" and not config.data.data:
             items += document_items(config, tokenizer, context)
         packed = pack_rows(items, context)
-        packed.save(directory / name)
+        packed.save(directory / name, key)
         display.say(
             f"{name}: {len(members):,} conversations in {len(packed):,} rows of {context} tokens"
             + (f"; {cut} cut at a turn to fit" if cut else "")
@@ -171,9 +192,7 @@ def _stage(
     )
 
 
-def validation(
-    model: Model, rows: PackedRows, plan: Plan, runtime: Runtime
-) -> Mapping[str, float]:
+def validation(model: Model, rows: PackedRows, plan: Plan, runtime: Runtime) -> Mapping[str, float]:
     """Mean loss in nats over the words to be learned, and its exponential."""
     loss = mean_loss(model, rows.batches(plan.micro_rows), runtime.device)
     return {"validation_loss": loss, "perplexity": math.exp(min(loss, 50.0))}

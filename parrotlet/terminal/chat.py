@@ -73,7 +73,10 @@ class ChatSession:
         """Send a message and show the answer as it comes."""
         asked = (*self.messages, Message.of("user", text))
         answer = self._answer(self._with_system(asked))
-        self.messages = (*asked, answer) if answer.parts else self.messages
+        if answer.parts:
+            self.messages = (*asked, answer)
+        else:
+            self.note("(no answer; your message is not kept)")
 
     def _with_system(self, messages: tuple[Message, ...]) -> Conversation:
         start = (Message.of("system", self.system),) if self.system else ()

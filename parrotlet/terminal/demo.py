@@ -47,7 +47,7 @@ def demo(config: DemoConfig) -> int:
     _remember(directory, config)
     finished = _train(directory, config, chosen, console)
     if not finished:
-        console.print(f"stopped and saved; the same command (or parrotlet resume {directory}) goes on")
+        console.print(f"stopped and saved; go on with: parrotlet resume {directory}")
         return 0
     _evaluate(directory, config, chosen, console)
     write_file(directory / REPORT, markdown_report(directory).encode())

@@ -178,7 +178,7 @@ def test_weights_that_do_not_fit_are_listed(saved: Path) -> None:
         checkpoints.load_weights(
             state.model, {k: v for k, v in tensors.items() if k != first}, Path("here")
         )
-    with pytest.raises(CheckpointError, match="instead|and the model's is"):
+    with pytest.raises(CheckpointError, match="and the model's is"):
         checkpoints.load_weights(state.model, tensors | {first: torch.zeros(1)}, Path("here"))
 
 
@@ -244,9 +244,7 @@ def test_a_folder_without_permission(tmp_path: Path) -> None:
         save(tmp_path, new_state())
 
 
-def test_a_full_disk_is_known_before_writing(
-    saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_full_disk_is_known_before_writing(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = shutil.disk_usage(saved)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=100))
     state = new_state()
