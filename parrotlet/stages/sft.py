@@ -94,8 +94,8 @@ def prepare_rows(
     if len(talk) < 2:
         raise DataError(f"{len(talk)} conversations are too few to learn from and to validate on")
     held = max(1, round(len(talk) * config.data.validation_fraction))
-    key = derive_key(config.run.seed, "sft split")
-    order = [permute(index, len(talk), key) for index in range(len(talk))]
+    shuffle = derive_key(config.run.seed, "sft split")
+    order = [permute(index, len(talk), shuffle) for index in range(len(talk))]
     for name, members in (("train", order[held:]), ("validation", order[:held])):
         items, cut, dropped = fit([talk[index] for index in members], tokenizer, context)
         if name == "train" and not config.data.data:

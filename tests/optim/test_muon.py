@@ -25,9 +25,7 @@ def give_gradients(members: list[nn.Parameter], seed: int) -> None:
 @pytest.mark.parametrize("weight_decay", [0.0, 0.1])
 def test_equal_to_torch(weight_decay: float) -> None:
     ours, theirs = parameters(0), parameters(0)
-    mine = Muon(
-        ours, lr=0.02, momentum=0.9, weight_decay=weight_decay, coefficients=NEWTON_SCHULZ
-    )
+    mine = Muon(ours, lr=0.02, momentum=0.9, weight_decay=weight_decay, coefficients=NEWTON_SCHULZ)
     oracle = torch.optim.Muon(theirs, lr=0.02, momentum=0.9, weight_decay=weight_decay)
     for step in range(5):
         give_gradients(ours, step)
@@ -40,10 +38,13 @@ def test_equal_to_torch(weight_decay: float) -> None:
         assert not torch.equal(a, parameters(0)[0])
 
 
-@pytest.mark.parametrize(("coefficients", "low", "high"), [
-    (POLAR_EXPRESS, 0.85, 1.15),
-    (NEWTON_SCHULZ, 0.6, 1.25),
-])
+@pytest.mark.parametrize(
+    ("coefficients", "low", "high"),
+    [
+        (POLAR_EXPRESS, 0.85, 1.15),
+        (NEWTON_SCHULZ, 0.6, 1.25),
+    ],
+)
 def test_singular_values_go_to_one(coefficients: object, low: float, high: float) -> None:
     stack = torch.randn(3, 24, 12, generator=torch.Generator().manual_seed(1))
     result = orthogonalise(stack, coefficients, torch.float32)  # type: ignore[arg-type]

@@ -8,15 +8,18 @@ from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule, momentum_at, trapezoid
 
 
-@pytest.mark.parametrize(("step", "value"), [
-    (0, 0.2),
-    (3, 0.8),
-    (4, 1.0),
-    (49, 1.0),
-    (50, 1.0),  # 50 of 50 cooling steps left
-    (75, 0.1 + 0.9 * 0.5),
-    (99, 0.1 + 0.9 * 0.02),
-])
+@pytest.mark.parametrize(
+    ("step", "value"),
+    [
+        (0, 0.2),
+        (3, 0.8),
+        (4, 1.0),
+        (49, 1.0),
+        (50, 1.0),  # 50 of 50 cooling steps left
+        (75, 0.1 + 0.9 * 0.5),
+        (99, 0.1 + 0.9 * 0.02),
+    ],
+)
 def test_trapezoid(step: int, value: float) -> None:
     assert trapezoid(step, total=100, warmup=4, cooldown=0.5, final=0.1) == pytest.approx(value)
 
