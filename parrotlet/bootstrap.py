@@ -172,6 +172,8 @@ def ensure(root: Path, extras: "tuple[str, ...]") -> Path:
         with _one_at_a_time(root):
             if not is_ready(root, extras):
                 _set_up(root, extras)
+    except KeyboardInterrupt:  # the mark stays: pip may have been in the middle of a package
+        raise SetupError("the set-up was interrupted; the same command starts it afresh") from None
     except OSError as error:
         raise SetupError(
             f"the set-up cannot write in {root}: {error}; free some space or move the clone "

@@ -204,6 +204,21 @@ def test_killed_set_up_starts_afresh_and_failed_one_goes_on(
     assert bootstrap.gather_facts(clone, ()).was_killed
 
 
+def test_ctrl_c_is_one_sentence_and_the_next_run_starts_afresh(
+    clone: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupt(command: tuple[str, ...]) -> tuple[int, str]:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(bootstrap, "_run", interrupt)
+    with pytest.raises(SetupError, match="interrupted; the same command starts it afresh"):
+        bootstrap.ensure(clone, ())
+    monkeypatch.setattr(bootstrap, "_run", FakeCommands(clone))
+    assert bootstrap.gather_facts(clone, ()).was_killed
+    bootstrap.ensure(clone, ())
+    assert bootstrap.is_ready(clone, ()) and not bootstrap.gather_facts(clone, ()).was_killed
+
+
 def test_unknown_extra_is_refused_before_anything_is_made(clone: Path) -> None:
     with pytest.raises(SetupError, match=r"--extras foo is not in pyproject\.toml; there are: dev"):
         bootstrap.ensure(clone, ("foo",))
