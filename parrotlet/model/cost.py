@@ -91,28 +91,27 @@ def training_bytes(
     weights = STATE_BYTES * num_parameters(config)
     if is_cast:
         weights += bytes_per_number * config.depth * _block_matrices(config)
-    kept = config.depth * _kept_per_block(config, is_cast) * bytes_per_number * tokens
+    kept = config.depth * _kept_per_block(config) * bytes_per_number * tokens
     if is_cast and context <= SHORT:
         kept += config.depth * config.heads * context * bytes_per_number * tokens
     logits = min(tokens * config.vocab_size, logits_at_once)
     return weights + kept + logits * (3 * 4 + (bytes_per_number if is_cast else 0))
 
 
-def _kept_per_block(config: ModelConfig, is_cast: bool) -> int:
+def _kept_per_block(config: ModelConfig) -> int:
     """Numbers kept for the backward pass, per token: the inputs of each operator, each once.
 
-    RMS norms of inputs that are not float32 keep a float32 copy, the room of two numbers.
+    An RMS norm keeps its result, as it does in training on a CPU (layers.ShortRMSNorm).
     """
     width, mlp = config.width, config.mlp_width
     queries, keys = config.heads * config.head_width, config.kv_heads * config.head_width
-    copies = 2 * width + queries + keys if is_cast else 0
     match config.arch:
         case "gpt2":
             return 8 * width + 2 * mlp
         case "qwen3":
-            return 6 * width + 4 * (queries + keys) + 4 * mlp + copies
+            return 4 * width + 3 * (queries + keys) + 4 * mlp
         case "swift":
-            return 5 * width + 3 * queries + 4 * keys + 2 * mlp + copies
+            return 3 * width + 3 * queries + 4 * keys + 2 * mlp
 
 
 def kv_cache_bytes(config: ModelConfig, tokens: int, bytes_per_number: int) -> int:

@@ -7,6 +7,8 @@ zeros: init_weights or a checkpoint gives it values. Attention itself is in cont
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
@@ -40,8 +42,35 @@ class Embedding(nn.Module):
 
 
 def rms_norm(x: Float[Tensor, "*N D"], eps: float) -> Float[Tensor, "*N D"]:
-    """x / sqrt(mean(x^2) + eps), computed in float32 (Zhang and Sennrich 2019), without weights."""
+    """x / sqrt(mean(x^2) + eps), the mean in float32 (Zhang and Sennrich 2019), without weights."""
+    if x.device.type == "cpu" and torch.is_grad_enabled() and x.requires_grad:
+        normed: Tensor = ShortRMSNorm.apply(x, eps)
+        return normed
     return F.rms_norm(x, (x.shape[-1],), None, eps)
+
+
+class ShortRMSNorm(torch.autograd.Function):
+    """rms_norm for training on a CPU, where torch takes twice the time in many small steps.
+
+    With y = x r and r = 1/sqrt(mean(x^2) + eps): dx = r (dy - y mean(dy y)).
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, eps: float) -> Tensor:
+        """y, keeping y and r."""
+        exact = torch.promote_types(x.dtype, torch.float32)
+        norm = torch.linalg.vector_norm(x, dim=-1, keepdim=True, dtype=exact)
+        scale = norm.square_().div_(x.shape[-1]).add_(eps).rsqrt_().to(x.dtype)
+        y = x * scale
+        ctx.save_for_backward(y, scale)
+        return y
+
+    @staticmethod
+    def backward(ctx: Any, dy: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        """dx; eps learns nothing."""
+        y, scale = ctx.saved_tensors
+        mean = torch.linalg.vecdot(dy, y).div_(y.shape[-1]).unsqueeze(-1)
+        return torch.addcmul(dy, y, mean, value=-1).mul_(scale), None
 
 
 class RMSNorm(nn.Module):
