@@ -42,10 +42,10 @@ def test_together_or_alone(arch: str, temperature: float) -> None:
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
     sampling = SamplingSettings(temperature=temperature, seed=11)
-    settings = GenerateSettings(max_tokens=40, stop=("ab", "\n"), sampling=sampling)
+    settings = GenerateSettings(max_tokens=16, stop=("ab", "\n"), sampling=sampling)
     conversations = [
         Conversation.of(("user", "cat " * count), ("assistant", "on"), ("user", "the mat"))
-        for count in range(9)
+        for count in range(6)
     ]
     tools = {"echo": ECHO}
     alone = [
