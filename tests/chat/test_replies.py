@@ -206,13 +206,16 @@ def test_a_call_cut_short_is_not_shown() -> None:
     assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "length"
 
 
-def test_a_result_that_does_not_fit_ends_the_reply() -> None:
-    long = " shout " + "a" * 40
+@pytest.mark.parametrize("spare", [-10, 0, 1])
+def test_a_result_that_does_not_fit_ends_the_reply(spare: int) -> None:
+    """It must leave a place for at least one more token."""
+    ids = script("<|call|>", " shout " + "a" * 40, "<|end_call|>", "x")
+    result = script("<|result|>", " " + "A" * 40 + "!", "<|end_result|>")
     prompt = len(render_prompt(ASKED, words()))
-    ids = script("<|call|>", long, "<|end_call|>")
-    engine = engine_of(ids, length=prompt + len(ids) + 20)
-    pieces = ask(engine, max_tokens=len(ids) + 1)
-    assert [type(piece) for piece in pieces] == [ToolCall, ToolResult, Finish]
+    engine = engine_of(ids, length=prompt + len(ids) - 1 + len(result) + spare)
+    pieces = ask(engine, max_tokens=len(ids))
+    said = [Text] if spare == 1 else []
+    assert [type(piece) for piece in pieces] == [ToolCall, ToolResult, *said, Finish]
     assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "length"
     assert engine.running == 0
 

@@ -241,6 +241,21 @@ def test_forced_tokens_are_as_if_they_had_been_in_the_prompt(arch: str) -> None:
     assert len(rest) == 6 or events[-1].paused
 
 
+def test_forced_tokens_count_for_the_repetition_penalty() -> None:
+    """With an enormous penalty nothing that was said or read comes again."""
+    engine = Engine(tiny("qwen3"))
+    greedy = SamplingSettings(temperature=0.0, repetition_penalty=100.0)
+    prompt, forced = (1, 2, 3), list(range(10, 40))
+    everything = frozenset(range(VOCAB))
+    id = engine.add(Request(prompt=prompt, max_tokens=6, sampling=greedy, pause_ids=everything))
+    said = list(prompt)
+    for ids in (forced, (), (), ()):
+        [event] = [each for each in engine.step() if not each.forced]
+        assert event.token is not None and event.token not in said
+        said += [event.token, *ids]
+        engine.force(id, [each for each in ids if each not in said[:4]])
+
+
 @every_architecture
 def test_new_weights_forget_the_old(arch: str) -> None:
     """In the middle of answers: what follows is what the new model says after the same ids."""

@@ -82,6 +82,19 @@ def test_equal_lengths_go_together() -> None:
     assert fed(scheduler) == [(1, [0, 1]), (5, [2])]
 
 
+def test_rows_of_a_pass_are_in_order_of_slots() -> None:
+    """Whoever joins late in a low slot: neighbours are read together."""
+    scheduler = Scheduler(slots=3, length=40, chunk=10)
+    jobs = [scheduler.add(request(1)) for _ in range(5)]
+    scheduler.admit()
+    scheduler.remove(jobs[1])
+    scheduler.remove(jobs[0])
+    scheduler.admit()
+    [feed] = scheduler.plan()
+    assert [job.slot for job in feed.jobs] == [0, 1, 2]
+    assert feed.jobs == [jobs[3], jobs[4], jobs[2]]
+
+
 def test_why_a_request_ends() -> None:
     asked = request(2, 2, stop_ids=frozenset({8}), pause_ids=frozenset({8, 9}))
     assert Job(0, asked, [0, 1]).accept(8, -1.0, 10).finish == "stop"
