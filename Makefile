@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench set-up set-up-dev
+.PHONY: help demo test test-all check bench lines set-up set-up-dev
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -29,6 +29,9 @@ check: set-up-dev ## lint, format and types
 
 bench: set-up ## time to nanoGPT's own loss (ARGS="--nanogpt CHECKOUT --text input.txt")
 	@$(VENV_PYTHON) bench/train.py $(ARGS)
+
+lines: ## count the lines of code by layer
+	@$(PYTHON) tests/lines.py
 
 set-up:
 	@$(PYTHON) -m parrotlet.bootstrap

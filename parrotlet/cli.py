@@ -134,12 +134,13 @@ def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
 
 def _recipe_in(arguments: Sequence[str]) -> str:
     """The value of --recipe, read before all other flags since it sets their defaults."""
+    found = "default"
     for index, argument in enumerate(arguments):
         if argument == "--recipe" and index + 1 < len(arguments):
-            return arguments[index + 1]
-        if argument.startswith("--recipe="):
-            return argument.removeprefix("--recipe=")
-    return "default"
+            found = arguments[index + 1]
+        elif argument.startswith("--recipe="):
+            found = argument.removeprefix("--recipe=")
+    return found  # of several the last, as for every other flag
 
 
 def _description(verb: Verb) -> str:

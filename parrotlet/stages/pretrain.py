@@ -49,7 +49,12 @@ def source_for(data: DataConfig, seed: int) -> Source:
 
 
 def pretrain(config: PretrainConfig, display: Display) -> Path | None:
-    """Train a base model; its directory when done, None when a signal asked to stop."""
+    """Train a base model; its directory when done, None when a signal asked to stop.
+
+    What cannot work is refused before anything is read or written.
+    """
+    shape = model_config(config.shape, config.text.vocab_size)
+    make_plan(shape, config.budget, context=shape.context, tokens_per_epoch=1)
     directory = run_directory(config.run, config.recipe)
     with opened(directory, config.run) as runtime:
         tokenizer, shards = _prepare(config, runtime, directory, display)

@@ -69,7 +69,7 @@ class Stage:
 
 def run_directory(run: RunConfig, default_name: str) -> Path:
     """The directory of a run; RunError for a name that cannot be one."""
-    return run.runs / check_name(run.name or default_name)
+    return run.runs / check_name(default_name if run.name is None else run.name)
 
 
 @contextmanager

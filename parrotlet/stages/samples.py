@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from parrotlet.chat.generate import GenerateSettings, complete
 from parrotlet.chat.reply import replies
+from parrotlet.core.errors import DataError
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.model.model import Model
@@ -18,10 +19,23 @@ TOKENS = 40
 def continuations(
     model: Model, tokenizer: Tokenizer, prompts: Sequence[str], sampling: SamplingSettings
 ) -> Mapping[str, str]:
-    """Each prompt with its continuation."""
-    engine = Engine(model, slots=max(1, len(prompts)))
+    """Each prompt with its continuation.
+
+    Prompts that the tokenizer cannot write (an alphabet of other characters) are left out; where
+    all are, the model begins a text of its own.
+    """
+    engine = Engine(model, slots=1)
     settings = GenerateSettings(max_tokens=TOKENS, sampling=sampling)
-    return {prompt: complete(engine, tokenizer, prompt, settings) for prompt in prompts}
+    known = [prompt for prompt in prompts if _can_write(tokenizer, prompt)] or [""]
+    return {prompt: complete(engine, tokenizer, prompt, settings) for prompt in known}
+
+
+def _can_write(tokenizer: Tokenizer, text: str) -> bool:
+    try:
+        tokenizer.encode(text)
+    except DataError:
+        return False
+    return True
 
 
 def answers(model: Model, tokenizer: Tokenizer, prompts: Sequence[str]) -> Mapping[str, str]:

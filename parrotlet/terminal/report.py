@@ -25,7 +25,7 @@ def show_report(directory: Path, console: Console) -> None:
     for name, score in read_json(directory / "abilities.json").items():
         table.add_row(name, *_cells(score))
     console.print(table)
-    for line in _facts(directory):
+    for line in facts(directory):
         console.print(line, highlight=False)
     console.print(f"the whole report: {directory / 'report.md'}", highlight=False)
 
@@ -39,7 +39,7 @@ def _cells(score: Mapping[str, Any]) -> tuple[str, str, str, str]:
     )
 
 
-def _facts(directory: Path) -> list[str]:
+def facts(directory: Path) -> list[str]:
     """One line a stage: what it saw and where it ended; then the time."""
     lines = []
     for stage in STAGES:
@@ -60,13 +60,19 @@ def _facts(directory: Path) -> list[str]:
     return [*lines, f"time: {duration(total)} ({parts})"]
 
 
+def abilities_table(directory: Path) -> list[str]:
+    """The abilities as lines of a Markdown table."""
+    lines = ["| ability | right | of | rate | 95% interval |", "|---|---|---|---|---|"]
+    for name, score in read_json(directory / "abilities.json").items():
+        lines.append(f"| {name} | " + " | ".join(_cells(score)) + " |")
+    return lines
+
+
 def markdown_report(directory: Path) -> str:
     """The report as a document that stands alone."""
     lines = [f"# {directory.name}: report", ""]
-    lines += [f"- {line}" for line in _facts(directory)]
-    lines += ["", "| ability | right | of | rate | 95% interval |", "|---|---|---|---|---|"]
-    for name, score in read_json(directory / "abilities.json").items():
-        lines.append(f"| {name} | " + " | ".join(_cells(score)) + " |")
+    lines += [f"- {line}" for line in facts(directory)]
+    lines += ["", *abilities_table(directory)]
     for stage in STAGES:
         lines += ["", f"## What it said while learning: {stage}", ""]
         for record in JsonLines(directory / stage / SAMPLES):

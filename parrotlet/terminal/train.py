@@ -21,7 +21,9 @@ def tokenizer(config: TokenizeConfig) -> int:
     """Train a tokenizer and say how well it splits the text."""
     console = Console()
     source = pretrain_stage.source_for(config.data, config.run.seed)
-    directory = config.run.runs / check_name(config.run.name or "tokenizer")
+    directory = config.run.runs / check_name(
+        "tokenizer" if config.run.name is None else config.run.name
+    )
     with lock(directory), StageDisplay("tokenizer", console) as display:
         made = tokenizer_for(config.text, source, directory / "tokenizer", display)
     text = next(document.text for document in source.documents())[:100_000]
