@@ -76,7 +76,9 @@ USAGE = "usage: parrotlet VERB [flags]; parrotlet VERB --help explains every fla
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; the exit status (0 done, 1 failed, 2 used wrongly)."""
     arguments = list(sys.argv[1:] if arguments is None else arguments)
-    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # a spinning thread starves a busy machine
+    # idle threads of GNU OpenMP spin this long before they sleep: enough to be quick on a quiet
+    # machine, too little to starve a busy one (measured: LOG.md)
+    os.environ.setdefault("GOMP_SPINCOUNT", "2000")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         return _dispatch(arguments)
