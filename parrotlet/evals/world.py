@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from parrotlet.engine.engine import Engine
@@ -16,14 +16,23 @@ SHOWN_FAILURES = 3
 
 
 def evaluate_world(
-    engine: Engine, tokenizer: Tokenizer, seed: int, cases: int
+    engine: Engine,
+    tokenizer: Tokenizer,
+    seed: int,
+    cases: int,
+    show: Callable[[str, int, int], None] = lambda ability, done, total: None,
 ) -> dict[str, dict[str, Any]]:
-    """{ability: passed, count, rate, the ends of its 95% interval, a few failures}."""
+    """{ability: passed, count, rate, the ends of its 95% interval, a few failures}.
+
+    `show` is told which ability comes next, how many are done and how many there are.
+    """
     world = World(seed)
-    return {
-        ability: _as_json(run_task(engine, tokenizer, make(world, cases), tools=TOOLS))
-        for ability, make in WORLD_TASKS.items()
-    }
+    results = {}
+    for done, (ability, make) in enumerate(WORLD_TASKS.items()):
+        show(ability, done, len(WORLD_TASKS))
+        result = run_task(engine, tokenizer, make(world, cases), tools=TOOLS)
+        results[ability] = _as_json(result)
+    return results
 
 
 def _as_json(result: Result) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from parrotlet.stages.sft import sft
 from parrotlet.terminal.chat import ChatSession, chat
 from parrotlet.terminal.config import ChatConfig, DemoConfig, MachineConfig
 from parrotlet.terminal.load import load
-from parrotlet.terminal.progress import StageDisplay
+from parrotlet.terminal.progress import Counting, StageDisplay
 from parrotlet.terminal.report import markdown_report, show_report
 
 TIMES, ABILITIES, REPORT = "times.json", "abilities.json", "report.md"
@@ -94,7 +94,10 @@ def _evaluate(directory: Path, config: DemoConfig, chosen: Recipe, console: Cons
     with _timed(directory, "evaluation"):
         machine = MachineConfig(device=config.device)
         loaded = load(directory / "sft", machine, slots=EVALUATION_SLOTS)
-        results = evaluate_world(loaded.engine, loaded.tokenizer, config.seed, chosen.eval_cases)
+        with Counting("questions", console) as counting:
+            results = evaluate_world(
+                loaded.engine, loaded.tokenizer, config.seed, chosen.eval_cases, counting.show
+            )
     write_json(directory / ABILITIES, results)
 
 

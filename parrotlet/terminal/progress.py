@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import BarColumn, Progress, TextColumn
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parrotlet.terminal.duration import duration
 from parrotlet.train.drive import Progress as StageProgress
@@ -92,6 +92,34 @@ class StageDisplay:
             self.console.print(
                 f"  [bold]{escape(prompt)}[/bold] [cyan]{escape(said)}[/cyan]", highlight=False
             )
+
+
+class Counting:
+    """Progress through a known number of things, by name: a bar at a terminal, else nothing."""
+
+    def __init__(self, title: str, console: Console) -> None:
+        self._bar = Progress(
+            TextColumn(f"[bold]{title}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.completed}/{task.total}  {task.description}"),
+            TimeRemainingColumn(),
+            console=console,
+            transient=True,
+            disable=not console.is_terminal,
+        )
+
+    def __enter__(self) -> Counting:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._bar.stop()
+
+    def show(self, name: str, done: int, total: int) -> None:
+        """`done` of `total` are done, and `name` comes next."""
+        if not self._bar.task_ids:
+            self._bar.add_task(name, total=total)
+        self._bar.update(self._bar.task_ids[0], description=name, completed=done)
 
 
 def _values(values: Mapping[str, float]) -> str:
