@@ -1,0 +1,1 @@
+"""Weights in, models out: other programs' formats, each proved on what it wrote."""
