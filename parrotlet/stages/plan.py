@@ -24,6 +24,7 @@ class Plan:
     rows_per_step: int  # over all ranks
     micro_rows: int
     steps: int | None  # None until --minutes has been measured
+    epoch_steps: float  # that read the data once
     evaluate_every: int
     parameters: int
     flops_per_token: float
@@ -120,6 +121,7 @@ def make_plan(
         rows_per_step=rows,
         micro_rows=max(1, min(rows // world_size, budget.micro_tokens // context)),
         steps=steps,
+        epoch_steps=tokens_per_epoch / (rows * context),
         evaluate_every=budget.evaluate_every or max(1, (steps or 0) // EVALUATIONS),
         parameters=num_parameters(model),
         flops_per_token=flops_per_token(model, context),

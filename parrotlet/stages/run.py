@@ -205,7 +205,7 @@ def _settled(stage: Stage, run: RunConfig, runtime: Runtime, directory: Path) ->
     if steps is None:
         steps = _steps_for_minutes(stage, run, runtime)
     if runtime.is_main and "steps" not in recipe:
-        write_json(path, recipe | {"steps": steps})
+        write_json(path, recipe | {"steps": steps, "epoch_steps": round(stage.plan.epoch_steps, 3)})
     wait_for_all(runtime)
     return with_steps(stage.plan, steps, stage.budget)
 

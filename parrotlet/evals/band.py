@@ -1,0 +1,167 @@
+"""Band: where the loss of a recipe's own runs lay, so that a new run can be held against it.
+
+A band belongs to settings, not to a name: it is made from several seeds by bench/band.py, keeps
+the settings of those runs, and is not applied to a run with others. It is a function of the share
+of the run that is done, since the schedule is; runs much longer or shorter are not compared.
+Torch-free.
+"""
+
+from __future__ import annotations
+
+import math
+from bisect import bisect_left
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from parrotlet.core.rundir import RECIPE, read_json
+from parrotlet.evals.curve import Curve, smoothed, window_of
+
+FOLDER = Path(__file__).parent.parent / "bands"
+POINTS = 50
+DEVIATIONS = 3.0  # of the seeds, on each side
+LEAST = 0.01  # of the loss, on each side: another machine rounds differently
+LENGTHS = 1.5  # a run may be this many times longer or shorter than those of the band
+NOT_SETTINGS = ("recipe", "run", "prompts")  # how a run is named and watched
+
+Word = Literal["on track", "better", "worse"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Band:
+    """Smoothed training loss by share of the run."""
+
+    recipe: str
+    stage: str
+    runs: int
+    steps: tuple[int, int]  # the shortest and the longest run
+    settings: Mapping[str, Any]
+    points: tuple[tuple[float, float, float], ...]  # share, low, high; shares rise to 1
+
+    def at(self, share: float) -> tuple[float, float]:
+        """The low and the high end, between the points on a straight line."""
+        shares = [point[0] for point in self.points]
+        right = min(bisect_left(shares, share), len(shares) - 1)
+        left = max(0, right - 1)
+        gap = shares[right] - shares[left]
+        part = min(1.0, max(0.0, (share - shares[left]) / gap)) if gap else 0.0
+        low, high = (
+            self.points[left][side] * (1 - part) + self.points[right][side] * part
+            for side in (1, 2)
+        )
+        return low, high
+
+    def covers(self, total: int) -> bool:
+        """Whether a run of so many steps can be compared."""
+        return self.steps[0] / LENGTHS <= total <= self.steps[1] * LENGTHS
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Where a run stands."""
+
+    word: Word
+    step: int
+    loss: float  # smoothed
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.word} ({self.loss:.3f}; reference {self.low:.3f} to {self.high:.3f})"
+
+
+def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
+    """What of a run's configuration decides its curve, as JSON.
+
+    Files of data count by their size, wherever they lie; what a fine-tuning starts from by the
+    settings of that run.
+    """
+    settings = {name: value for name, value in config.items() if name not in NOT_SETTINGS}
+    data = dict(settings.get("data") or {})
+    data["data"] = [_size(Path(each)) for each in data.get("data") or ()]
+    settings["data"] = data
+    start = settings.pop("start", None)
+    if start is not None and (Path(start) / RECIPE).exists():
+        settings["start"] = settings_of(read_json(Path(start) / RECIPE).get("config") or {})
+    return settings
+
+
+def _size(path: Path) -> int:
+    files = [path] if path.is_file() else sorted(path.rglob("*"))
+    return sum(each.stat().st_size for each in files if each.is_file())
+
+
+def band_for(recipe: str, stage: str, folder: Path = FOLDER) -> Band | None:
+    """The band that ships for a stage ("pretrain", "sft") of a recipe, if there is one."""
+    path = folder / f"{recipe}-{stage}.json"
+    if not path.exists():
+        return None
+    found = read_json(path)
+    return Band(
+        recipe=found["recipe"],
+        stage=found["stage"],
+        runs=found["runs"],
+        steps=(found["steps"][0], found["steps"][1]),
+        settings=found["settings"],
+        points=tuple((share, low, high) for share, low, high in found["points"]),
+    )
+
+
+def band_of(config: Mapping[str, Any] | None, stage: str, folder: Path = FOLDER) -> Band | None:
+    """The band of a run with this configuration; None where its settings are not the band's own."""
+    if config is None:
+        return None
+    band = band_for(config.get("recipe", ""), stage, folder)
+    return band if band is not None and band.settings == settings_of(config) else None
+
+
+def judge(losses: Sequence[float], step: int, total: int, band: Band | None) -> Verdict | None:
+    """The verdict at `step`, from the last losses up to it; None where nothing can be said."""
+    if band is None or not band.covers(total):
+        return None
+    mean = smoothed(list(losses)[-window_of(total) :], window_of(total))[-1] if losses else math.nan
+    low, high = band.at(step / total)
+    word: Word = "on track"
+    if mean < low:
+        word = "better"
+    elif not mean <= high:  # NaN is worse
+        word = "worse"
+    return Verdict(word, step, mean, low, high)
+
+
+def compare(curve: Curve, band: Band | None) -> Verdict | None:
+    """Where a run stands now against its band."""
+    return judge(curve.losses, curve.steps[-1], curve.total, band)
+
+
+def make_band(recipe: str, curves: Sequence[Curve]) -> Band:
+    """The band of finished runs of one stage with the same settings and several seeds."""
+    assert len(curves) >= 2, "one run has no spread"
+    shares = sorted({max(1, round(curves[0].total * k / POINTS)) for k in range(1, POINTS + 1)})
+    shown = [step / curves[0].total for step in shares]
+    table = [[_value(curve, share) for curve in curves] for share in shown]
+    means = [sum(row) / len(row) for row in table]
+    spreads = [
+        sum((each - mean) ** 2 for each in row) / (len(row) - 1)
+        for row, mean in zip(table, means, strict=True)
+    ]
+    points = []
+    for index, (share, mean) in enumerate(zip(shown, means, strict=True)):
+        near = spreads[max(0, index - 2) : index + 3]  # few seeds: the spread of neighbours counts
+        half = max(DEVIATIONS * math.sqrt(sum(near) / len(near)), LEAST * abs(mean))
+        points.append((round(share, 5), round(mean - half, 5), round(mean + half, 5)))
+    totals = [curve.total for curve in curves]
+    return Band(
+        recipe=recipe,
+        stage=curves[0].verb,
+        runs=len(curves),
+        steps=(min(totals), max(totals)),
+        settings=settings_of(curves[0].config or {}),
+        points=tuple(points),
+    )
+
+
+def _value(curve: Curve, share: float) -> float:
+    """The smoothed loss where that share of the run was done."""
+    return curve.smooth[min(len(curve.smooth), max(1, round(share * curve.total))) - 1]
