@@ -30,7 +30,6 @@ class Verb:
     summary: str
     config: type[Any]
     target: str
-    dry_run: bool = False
     default: Callable[[str], Any] | None = None  # the defaults of a recipe
 
 
@@ -39,26 +38,22 @@ VERBS = {
         "from nothing to a chat, in minutes, offline",
         DemoConfig,
         "parrotlet.terminal.demo:demo",
-        dry_run=True,
     ),
     "tokenizer": Verb(
         "train a tokenizer on text",
         TokenizeConfig,
         "parrotlet.terminal.train:tokenizer",
-        dry_run=True,
     ),
     "pretrain": Verb(
         "train a model from scratch on text",
         PretrainConfig,
         "parrotlet.terminal.train:pretrain",
-        dry_run=True,
         default=lambda name: recipe(name).pretrain,
     ),
     "sft": Verb(
         "fine-tune a model on conversations",
         SftConfig,
         "parrotlet.terminal.train:sft",
-        dry_run=True,
         default=lambda name: replace(recipe(name).sft, start=tyro.MISSING),
     ),
     "resume": Verb(
@@ -104,8 +99,8 @@ def _dispatch(arguments: list[str]) -> int:
     if name not in VERBS:
         raise UsageError(f"{name!r} is not a verb; {_nearest(name)}")
     verb = VERBS[name]
-    dry_run = verb.dry_run and "--dry-run" in rest
-    config = _parse(name, verb, [each for each in rest if not (dry_run and each == "--dry-run")])
+    dry_run = "--dry-run" in rest
+    config = _parse(name, verb, [each for each in rest if each != "--dry-run"])
     if dry_run:
         return _call("parrotlet.terminal.dry_run:dry_run", config)
     return _call(verb.target, config)
@@ -147,7 +142,7 @@ def _recipe_in(arguments: Sequence[str]) -> str:
 
 def _description(verb: Verb) -> str:
     text = (verb.config.__doc__ or verb.summary).strip()
-    return text + ("\n\n--dry-run prints the plan and does nothing." if verb.dry_run else "")
+    return text + "\n\n--dry-run prints the plan and does nothing."
 
 
 def _overview() -> str:

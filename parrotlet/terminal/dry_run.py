@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parrotlet.core.errors import CheckpointError, DataError
-from parrotlet.core.rundir import STEP, read_json
+from parrotlet.core.errors import CheckpointError, DataError, RunError
+from parrotlet.core.rundir import RECIPE, STEP, read_json
 from parrotlet.model.config import ModelConfig
+from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
 from parrotlet.recipes import recipe
 from parrotlet.stages.config import (
     BudgetConfig,
@@ -22,15 +24,22 @@ from parrotlet.stages.config import (
     PretrainConfig,
     SftConfig,
     TokenizeConfig,
+    from_json,
 )
 from parrotlet.stages.plan import EFFICIENCY, Plan, make_plan, model_config, with_steps
-from parrotlet.terminal.config import DemoConfig
+from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.duration import duration
 
 BYTES_PER_TOKEN = 3.5  # of English in a vocabulary of some thousands; counted exactly by the run
 CHAR_VOCABULARY = 100
 WORLD_DOCUMENT_BYTES = 180
 CONVERSATION_TOKENS = 80
+FLOAT32_BYTES = 4
+STORED: Mapping[str | None, type[Any]] = {
+    "pretrain": PretrainConfig,
+    "sft": SftConfig,
+    "demo": DemoConfig,
+}
 
 
 def dry_run(config: Any) -> int:
@@ -39,6 +48,10 @@ def dry_run(config: Any) -> int:
         print(_report("pretrain", _pretrain_plan(config), config.budget))
     elif isinstance(config, SftConfig):
         print(_report("sft", _sft_plan(config, _model_at(config.start)), config.budget))
+    elif isinstance(config, SampleConfig | ChatConfig):
+        print(_generation_report(config.model))
+    elif isinstance(config, ResumeConfig):
+        return _resume(config.run)
     elif isinstance(config, TokenizeConfig):
         size = _data_bytes(config.data)
         print(f"would train a {config.text.kind} tokenizer on about {size:,} bytes of text")
@@ -49,6 +62,41 @@ def dry_run(config: Any) -> int:
         print(_report("pretrain", plan, chosen.pretrain.budget))
         print(_report("sft", _sft_plan(chosen.sft, plan.model), chosen.sft.budget))
     return 0
+
+
+def _resume(run: Path) -> int:
+    """The plan that the run was started with."""
+    recipe_json = read_json(run / RECIPE)
+    kind = STORED.get(recipe_json.get("verb"))
+    if kind is None:
+        raise RunError(
+            f"{run / RECIPE} was made by {recipe_json.get('verb')!r}, which cannot go on"
+        )
+    print(f"would go on with {run}; what it was started with:")
+    return dry_run(from_json(kind, recipe_json["config"]))
+
+
+def _generation_report(path: Path) -> str:
+    """What generating with a model takes."""
+    model = _model_at(path)
+    parameters = num_parameters(model)
+    cache = kv_cache_bytes(model, model.context, FLOAT32_BYTES)
+    memory = (FLOAT32_BYTES * parameters + cache) / 2**20
+    speed = measured_flops() * EFFICIENCY / forward_flops_per_token(model, model.context)
+    rows = [
+        ("model", f"{model.arch}, {model.depth} blocks, width {model.width}, {model.heads} heads"),
+        ("parameters", f"{parameters:,}"),
+        ("context", f"{model.context:,} tokens"),
+        ("FLOPs", f"{forward_flops_per_token(model, model.context):.3g} a token"),
+        ("memory", f"{memory:,.0f} MiB in float32, with the cache of one conversation"),
+        ("time", f"at most {speed:,.0f} tokens a second by arithmetic; small models reach less"),
+    ]
+    return _aligned("generate", rows)
+
+
+def _aligned(title: str, rows: Sequence[tuple[str, str]]) -> str:
+    width = max(len(label) for label, _ in rows)
+    return "\n".join([f"{title}:"] + [f"  {label:<{width}}  {value}" for label, value in rows])
 
 
 def _pretrain_plan(config: PretrainConfig) -> Plan:
@@ -137,5 +185,4 @@ def _report(name: str, plan: Plan, budget: BudgetConfig) -> str:
             f"on {os.cpu_count()} cores, give or take a factor of two",
         ),
     ]
-    width = max(len(label) for label, _ in rows)
-    return "\n".join([f"{name}:"] + [f"  {label:<{width}}  {value}" for label, value in rows])
+    return _aligned(name, rows)
