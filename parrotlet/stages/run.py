@@ -6,6 +6,7 @@ A stage itself is a stream and an objective; pretrain.py and sft.py say which.
 from __future__ import annotations
 
 import platform
+import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -100,6 +101,7 @@ def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
             "verb": verb,
             "config": wanted,
             "parrotlet": __version__,
+            "commit": _commit(),
             "torch": torch.__version__,
             "python": platform.python_version(),
             "processor": torch.backends.cpu.get_cpu_capability(),
@@ -116,6 +118,19 @@ def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
             f"`parrotlet resume {directory}`"
         )
     return recipe
+
+
+def _commit() -> str | None:
+    """The commit of the code, where it runs from a git checkout."""
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
