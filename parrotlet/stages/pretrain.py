@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.shards import Shards, tokenize
-from parrotlet.data.sources import Document, Source, open_sources
+from parrotlet.data.sources import Source, open_sources
 from parrotlet.data.streams import RowStream, evaluation_batches
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.bpb import bits_per_byte
@@ -22,23 +21,11 @@ from parrotlet.stages.tokenizer import tokenizer_for
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import wait_for_all
-from parrotlet.world.entities import World
-from parrotlet.world.records import documents
+from parrotlet.world.source import WorldDocuments, WorldWords
 
 EVALUATION_TOKENS = 262_144  # of validation text in an evaluation on the way
+WORLD_WORDS = 10_000  # documents and conversations of the world that its tokenizer is trained on
 SETTINGS = SamplingSettings(temperature=0.8, top_k=50)
-
-
-@dataclass(frozen=True)
-class WorldDocuments:
-    """The embedded world as a source."""
-
-    seed: int
-    count: int
-
-    def documents(self) -> Iterator[Document]:
-        """The world's documents, in order."""
-        return documents(World(self.seed), self.count)
 
 
 def source_for(data: DataConfig, seed: int) -> Source:
@@ -71,7 +58,8 @@ def _prepare(
     """Tokenizer and shards: made by the main rank, opened by all."""
     if runtime.is_main:
         source = source_for(config.data, config.run.seed)
-        tokenizer = tokenizer_for(config.text, source, directory / "tokenizer", display)
+        words = source if config.data.data else WorldWords(config.run.seed, WORLD_WORDS)
+        tokenizer = tokenizer_for(config.text, words, directory / "tokenizer", display)
         remember(directory, "pretrain", config)
         display.say(f"tokenizing into {directory / 'data'}")
         shards = tokenize(

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from parrotlet.data.sources import Source, describe, open_sources
-from parrotlet.stages.pretrain import WorldDocuments
+from parrotlet.world.source import WorldDocuments
 
 TEXTS = ["one", "two\nlines", "three 🦜"]
 

@@ -1,0 +1,42 @@
+"""The world as sources of text: its documents to read, and its words to learn a tokenizer from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from parrotlet.data.sources import Document
+from parrotlet.world.entities import World
+from parrotlet.world.records import conversations, documents
+
+
+@dataclass(frozen=True)
+class WorldDocuments:
+    """The world's documents, in order."""
+
+    seed: int
+    count: int
+
+    def documents(self) -> Iterator[Document]:
+        """Documents 0 to count."""
+        return documents(World(self.seed), self.count)
+
+
+@dataclass(frozen=True)
+class WorldWords:
+    """Documents and the messages of conversations, half and half.
+
+    A tokenizer trained on documents alone splits the words of questions into more pieces: a
+    conversation then takes an eighth more tokens.
+    """
+
+    seed: int
+    count: int  # documents, and conversations
+
+    def documents(self) -> Iterator[Document]:
+        """All documents, then every message of all conversations."""
+        world = World(self.seed)
+        yield from documents(world, self.count)
+        for index, conversation in enumerate(conversations(world, self.count)):
+            for message in conversation.messages:
+                yield Document(message.text, f"world {self.seed}: conversation {index}")
