@@ -18,9 +18,11 @@ import tyro
 
 from parrotlet import __version__
 from parrotlet.core.errors import ParrotletError, UsageError
+from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.recipes import recipe
 from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
+from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
 
 
 @dataclass(frozen=True)
@@ -63,6 +65,22 @@ VERBS = {
         "continue a text with a trained model", SampleConfig, "parrotlet.terminal.sample:sample"
     ),
     "chat": Verb("talk to a fine-tuned model", ChatConfig, "parrotlet.terminal.chat:chat"),
+    "import": Verb(
+        "start from GPT-2 or Qwen3 as others publish them",
+        ImportConfig,
+        "parrotlet.terminal.exchange:import_model",
+    ),
+    "export": Verb(
+        "write a model for transformers, proved",
+        ExportConfig,
+        "parrotlet.terminal.exchange:export_model",
+    ),
+    "eval": Verb("measure what a model can do", EvalConfig, "parrotlet.terminal.evaluate:evaluate"),
+    "plot": Verb("draw the curves of runs", PlotConfig, "parrotlet.terminal.plot:plot"),
+    "doctor": Verb(
+        "say whether a curve is all right", DoctorConfig, "parrotlet.terminal.doctor:doctor"
+    ),
+    "world": Verb("look at the embedded world", WorldConfig, "parrotlet.terminal.world:world"),
 }
 BUDGETS = ("--steps", "--tokens", "--minutes")
 USAGE = "usage: parrotlet VERB [flags]; parrotlet VERB --help explains every flag\n"

@@ -152,6 +152,9 @@ class SftDataConfig:
     """Share of the conversations kept for validation."""
     world_conversations: int = 20_000
     """How many conversations of the embedded world to write, where --data is left out."""
+    world_talk: Literal["all", "general"] = "all"
+    """Of the embedded world's conversations: all, or only those that state none of its facts (for
+    a model that learned from other text; no documents of the world are mixed in then)."""
     world_documents: int = 4_000
     """Documents of the embedded world to mix in, so that its facts are not forgotten."""
 

@@ -17,7 +17,7 @@ from typing import Any, Protocol
 import torch
 
 from parrotlet import __version__
-from parrotlet.core.errors import RunError
+from parrotlet.core.errors import RunError, UsageError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, RECIPE, SAMPLES, check_name, lock, read_json, write_json
 from parrotlet.core.runtime import Runtime, has_fast_bfloat16, make_runtime
@@ -37,6 +37,8 @@ from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import Objective
 from parrotlet.train.parallel import process_group, sum_over_ranks, wait_for_all, wrap
 
+BUDGETS = {"steps", "tokens", "minutes"}
+LEAST_STEPS, USEFUL_STEPS = 10, 100  # of a run measured in minutes: refused below, advised
 MEASURED_STEPS = 4  # timed before a run of --minutes; one more goes before them
 
 
@@ -111,6 +113,10 @@ def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
         return recipe
     recipe = dict(read_json(path))
     differing = sorted(_differences(recipe.get("config", {}), wanted))
+    if recipe.get("verb") == verb and "steps" not in recipe and set(differing) <= BUDGETS:
+        recipe["config"] = wanted  # refused for its budget before a step was taken
+        write_json(path, recipe)
+        return recipe
     if recipe.get("verb") != verb or differing:
         raise RunError(
             f"{directory} was made by `parrotlet {recipe.get('verb')}` with other values of "
@@ -238,7 +244,23 @@ def _steps_for_minutes(stage: Stage, run: RunConfig, runtime: Runtime) -> int:
     seconds = torch.tensor(time.perf_counter() - begin, device=runtime.device)
     mean = float(sum_over_ranks(seconds, runtime)) / runtime.world_size / MEASURED_STEPS
     torch.manual_seed(run.seed)
-    return max(1, int(stage.budget.minutes * 60 / mean))
+    return enough_steps(stage.budget.minutes, mean)
+
+
+def enough_steps(minutes: float, seconds: float) -> int:
+    """Steps of so many `seconds` in so many minutes.
+
+    Raises UsageError where they are too few to learn anything, saying what it would take.
+    """
+    steps = int(minutes * 60 / seconds)
+    if steps < LEAST_STEPS:
+        needed = USEFUL_STEPS * seconds / 60
+        raise UsageError(
+            f"--minutes {minutes:g} is {steps} steps of this model on this machine, too few to "
+            f"learn anything; {USEFUL_STEPS} steps would take --minutes {needed:.2g}, a smaller "
+            "model or batch less"
+        )
+    return steps
 
 
 def replaced_name(run: RunConfig, runs: Path, name: str) -> RunConfig:

@@ -30,7 +30,7 @@ from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import wait_for_all
 from parrotlet.world.entities import World
-from parrotlet.world.records import conversations, documents
+from parrotlet.world.records import conversations, documents, general_conversations
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def prepare_rows(
     order = [permute(index, len(talk), shuffle) for index in range(len(talk))]
     for name, members in (("train", order[held:]), ("validation", order[:held])):
         items, cut, dropped = fit([talk[index] for index in members], tokenizer, context)
-        if name == "train" and not config.data.data:
+        if name == "train" and not config.data.data and config.data.world_talk == "all":
             items += document_items(config, tokenizer, context)
         packed = pack_rows(items, context)
         packed.save(directory / name, key)
@@ -112,6 +112,8 @@ def prepare_rows(
 def _conversations(data: SftDataConfig, seed: int) -> Iterator[Conversation]:
     if data.data:
         return read_conversations(data.data)
+    if data.world_talk == "general":
+        return general_conversations(World(seed), data.world_conversations)
     return conversations(World(seed), data.world_conversations)
 
 

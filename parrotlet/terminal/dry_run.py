@@ -28,6 +28,7 @@ from parrotlet.stages.config import (
 )
 from parrotlet.stages.plan import EFFICIENCY, Plan, make_plan, model_config, with_steps
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
+from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
 from parrotlet.terminal.duration import duration
 
 BYTES_PER_TOKEN = 3.5  # of English in a vocabulary of some thousands; counted exactly by the run
@@ -50,6 +51,10 @@ def dry_run(config: Any) -> int:
         print(_report("sft", _sft_plan(config, _model_at(config.start)), config.budget))
     elif isinstance(config, SampleConfig | ChatConfig):
         print(_generation_report(config.model))
+    elif isinstance(config, EvalConfig):
+        print(_generation_report(config.run))
+    elif isinstance(config, WorldConfig | PlotConfig | DoctorConfig):
+        print("would read and show; it trains nothing")
     elif isinstance(config, ResumeConfig):
         return _resume(config.run)
     elif isinstance(config, TokenizeConfig):

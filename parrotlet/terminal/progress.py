@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Mapping
 
 from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from parrotlet.evals.band import Band, judge
+from parrotlet.evals.curve import window_of
 from parrotlet.terminal.duration import duration
 from parrotlet.train.drive import Progress as StageProgress
 
@@ -19,13 +22,17 @@ SMOOTHING = 0.95  # of the loss and speed that are shown
 class StageDisplay:
     """Shows what a stage says and does. Use it as a context manager around the stage."""
 
-    def __init__(self, title: str, console: Console, *, quiet: bool = False) -> None:
+    def __init__(
+        self, title: str, console: Console, *, quiet: bool = False, band: Band | None = None
+    ) -> None:
         self.title = title
         self.console = console
+        self.band = band  # where the recipe's own runs lay, to say how this one stands
         self.quiet = quiet  # another rank prints
         self._bar: Progress | None = None
         self._loss = self._speed = 0.0
         self._line_at = 0.0
+        self._losses: deque[float] = deque(maxlen=1)
 
     def __enter__(self) -> StageDisplay:
         return self
@@ -48,6 +55,9 @@ class StageDisplay:
         keep = 0.0 if first else SMOOTHING
         self._loss = keep * self._loss + (1 - keep) * progress.loss
         self._speed = keep * self._speed + (1 - keep) * progress.units_per_second
+        if self._losses.maxlen != (window := window_of(progress.total)):
+            self._losses = deque(maxlen=window)
+        self._losses.append(progress.loss)
         if progress.samples:
             self._show_samples(progress)
         if progress.evaluation:
@@ -58,8 +68,11 @@ class StageDisplay:
             self._show_line(progress)
 
     def _text(self, progress: StageProgress) -> str:
+        verdict = judge(self._losses, progress.step, progress.total, self.band)
+        full = verdict is not None and len(self._losses) == self._losses.maxlen
+        standing = f" ({verdict.word})" if verdict is not None and full else ""
         return (
-            f"step {progress.step}/{progress.total}  loss {self._loss:.3f}  "
+            f"step {progress.step}/{progress.total}  loss {self._loss:.3f}{standing}  "
             f"{self._speed:,.0f} tokens/s  {duration(progress.seconds_left)} left"
         )
 

@@ -19,15 +19,20 @@ STAGES = ("base", "sft")
 
 def show_report(directory: Path, console: Console) -> None:
     """Print what the run learned."""
-    table = Table(title="abilities, on cases that training never saw", title_justify="left")
-    for heading in ("ability", "right", "of", "rate", "95% interval"):
-        table.add_column(heading, justify="left" if heading == "ability" else "right")
-    for name, score in read_json(directory / "abilities.json").items():
-        table.add_row(name, *_cells(score))
-    console.print(table)
+    show_abilities(read_json(directory / "abilities.json"), console)
     for line in facts(directory):
         console.print(line, highlight=False)
     console.print(f"the whole report: {directory / 'report.md'}", highlight=False)
+
+
+def show_abilities(abilities: Mapping[str, Mapping[str, Any]], console: Console) -> None:
+    """Print scores with their intervals as a table."""
+    table = Table(title="abilities, on cases that training never saw", title_justify="left")
+    for heading in ("ability", "right", "of", "rate", "95% interval"):
+        table.add_column(heading, justify="left" if heading == "ability" else "right")
+    for name, score in abilities.items():
+        table.add_row(name, *_cells(score))
+    console.print(table)
 
 
 def _cells(score: Mapping[str, Any]) -> tuple[str, str, str, str]:

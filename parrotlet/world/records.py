@@ -7,6 +7,7 @@ depends on the world and i alone. Training sees documents and conversations of t
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 
 from parrotlet.core.errors import UsageError
@@ -57,6 +58,7 @@ ABILITIES: Mapping[str, CaseMaker] = {  # what is tested; each name is a task
     "fact_documents": talk_fact.fact_documents,
 }
 KINDS = (*DOCUMENTS, *TALKS)
+NOT_GENERAL = ("fact", "fact_documents", "followup", "unknown", "story")  # they need the world
 
 
 def record(world: World, kind: str, index: int) -> Record:
@@ -77,6 +79,30 @@ def documents(world: World, count: int, start: int = 0) -> Iterator[Document]:
         made = record(world, kind, index)
         assert isinstance(made, Document)
         yield made
+
+
+def general_conversations(world: World, count: int) -> Iterator[Conversation]:
+    """The first `count` training conversations whose replies name nobody and nothing of the world.
+
+    They are what a model can learn that has read other text.
+    """
+    kinds = {kind: weight for kind, (weight, _) in TALKS.items() if kind not in NOT_GENERAL}
+    names = {
+        word.lower()
+        for entity in world.entities
+        for word in re.findall(r"\w+", entity.name)
+        if word.istitle()
+    }
+    index = 0
+    while count:
+        kind = weighted(stream(world.seed, "general conversations", index), kinds)
+        made = record(world, kind, index)
+        index += 1
+        assert isinstance(made, Conversation)
+        replies = " ".join(each.text for each in made.messages if each.role == "assistant")
+        if names.isdisjoint(re.findall(r"\w+", replies.lower())):
+            count -= 1
+            yield made
 
 
 def conversations(world: World, count: int, start: int = 0) -> Iterator[Conversation]:

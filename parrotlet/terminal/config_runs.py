@@ -1,0 +1,65 @@
+"""What a person can choose when looking at the world, at runs and at models. Torch-free."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import tyro
+
+from parrotlet.terminal.config import MachineConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class WorldConfig:
+    """Look at the embedded world: samples of every kind of document and conversation."""
+
+    action: tyro.conf.Positional[Literal["show"]]
+    """What to do: show."""
+    kind: str | None = None
+    """One kind of record; left out, every kind."""
+    count: int = 2
+    """How many of each kind."""
+    seed: int = 0
+    """Seed of the world."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvalConfig:
+    """Measure what a model can do; the result is printed and kept in the run."""
+
+    run: tyro.conf.Positional[Path]
+    """A run, a checkpoint or a demo."""
+    what: tyro.conf.Positional[Literal["world", "bpb"]]
+    """world: the abilities of the embedded world, with 95% intervals; bpb: bits per byte on the
+    files of --data."""
+    cases: int = 1000
+    """world: cases of each ability."""
+    seed: int | None = None
+    """world: seed of the world; left out, the one the run learned."""
+    data: tuple[Path, ...] = ()
+    """bpb: files, folders or globs of text."""
+    column: str | None = None
+    """bpb: name of the column or key that holds the text."""
+    machine: MachineConfig = field(default_factory=MachineConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlotConfig:
+    """Draw the curves of runs over each other, with the band of their recipe."""
+
+    runs: tyro.conf.Positional[tuple[Path, ...]]
+    """Runs; of a demo, every stage."""
+    out: Path | None = None
+    """The HTML page to write; left out, plot.html in the first run."""
+    terminal: bool = False
+    """Draw the loss here instead of writing a page."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig:
+    """Say in plain language how a run's curve looks, by what, and what to do."""
+
+    run: tyro.conf.Positional[Path]
+    """A run, finished or not; of a demo, every stage."""
