@@ -1,44 +1,46 @@
-"""The merges behind a BPE vocabulary: other programs keep pairs, we keep tokens by rank.
+"""The merges of a byte-level BPE vocabulary, which other programs keep and our tokenizer does not.
 
-A token was made by the last merge of its own bytes. Encoding with the pairs gives the same ids as
-encoding by rank where every token was merged from two that came before it, as in training.
+Where ids are the order of merges, the tokens alone say what was merged: encoding a token with
+only the merges before it leaves exactly the two parts that were joined to make it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 
-from parrotlet.core.errors import DataError
+from parrotlet.text.bpe import NUM_BYTES
+from parrotlet.text.gpt2_vocab import byte_alphabet
 
 
-def recover_merges(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]]:
-    """The pair each token of several bytes was merged from, in the order of ids.
+def merges_of(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]] | None:
+    """What was joined to make each token after the single bytes, in order.
 
-    DataError where a token has none: then no list of pairs describes the vocabulary.
+    None where some token is not made of two before it, so that the ids are not such an order.
     """
     ranks = {token: rank for rank, token in enumerate(tokens)}
     merges = []
-    for rank, token in enumerate(tokens):
-        if len(token) > 1:
-            parts = _parts(token, ranks, rank)
-            if len(parts) != 2:
-                raise DataError(
-                    f"the token {token!r} (id {rank}) is not two earlier tokens joined but "
-                    f"{len(parts)}; only vocabularies made by merging pairs can be exported"
-                )
-            merges.append((parts[0], parts[1]))
+    for rank in range(NUM_BYTES, len(tokens)):
+        parts = _parts(tokens[rank], ranks, rank)
+        if len(parts) != 2:
+            return None
+        merges.append((parts[0], parts[1]))
     return merges
 
 
-def _parts(token: bytes, ranks: dict[bytes, int], below: int) -> list[bytes]:
-    """What byte-pair encoding makes of the token with ranks under `below` alone."""
+def _parts(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
+    """The token in the parts that merges before `limit` leave, the earliest merge first."""
     parts = [token[at : at + 1] for at in range(len(token))]
-    while len(parts) > 1:
-        joined = [ranks.get(left + right, below) for left, right in pairwise(parts)]
+    while len(parts) > 2:
+        joined = [ranks.get(parts[at] + parts[at + 1], limit) for at in range(len(parts) - 1)]
         best = min(joined)
-        if best >= below:
+        if best >= limit:
             break
         at = joined.index(best)
         parts[at : at + 2] = [parts[at] + parts[at + 1]]
     return parts
+
+
+def token_names(tokens: Sequence[bytes]) -> list[str]:
+    """Tokens as the files of GPT-2 and Qwen write them: one visible character for each byte."""
+    visible = {byte: character for character, byte in byte_alphabet().items()}
+    return ["".join(visible[byte] for byte in token) for token in tokens]

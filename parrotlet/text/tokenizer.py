@@ -12,6 +12,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import unicodedata
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -41,6 +42,7 @@ class Tokenizer:
     tokens: tuple[bytes, ...] = field(repr=False)
     template: Template = field(repr=False)
     pattern: str = field(default=bpe.QWEN2_PATTERN, repr=False)  # how bpe cuts text into words
+    nfc: bool = False  # characters are composed (Unicode's NFC) first, as imported Qwens want it
 
     @property
     def first_special(self) -> int:
@@ -92,12 +94,14 @@ class Tokenizer:
 
         Kind "char" raises DataError naming the first character that is not in its alphabet.
         """
+        text = bpe.repair(text)
+        if self.nfc:
+            text = unicodedata.normalize("NFC", text)
         if self.kind == "bpe":
             encode = self._encoding.encode_ordinary
-            portions = bpe.portions(bpe.repair(text))
-            return list(chain.from_iterable(map(encode, portions)))
+            return list(chain.from_iterable(map(encode, bpe.portions(text))))
         try:
-            return [self._alphabet[character] for character in bpe.repair(text)]
+            return [self._alphabet[character] for character in text]
         except KeyError as error:
             character = error.args[0]
             raise DataError(
@@ -180,6 +184,7 @@ class Tokenizer:
             "pattern": self.pattern,
             "template": self.template.to_json(),
             "tokens": [base64.b64encode(token).decode() for token in self.tokens],
+            **({"nfc": True} if self.nfc else {}),  # so that the others keep their fingerprints
         }
 
     @staticmethod
@@ -195,7 +200,8 @@ class Tokenizer:
         try:
             tokens = tuple(base64.b64decode(token, validate=True) for token in value["tokens"])
             template = Template.from_json(value["template"])
-            made = Tokenizer(value["kind"], tokens, template, value["pattern"])
+            nfc = value.get("nfc", False) is True
+            made = Tokenizer(value["kind"], tokens, template, value["pattern"], nfc)
             made._check()
         except (KeyError, TypeError, ValueError, AttributeError, DataError) as error:
             raise CheckpointError(f"the tokenizer cannot be read: {error!r}") from error

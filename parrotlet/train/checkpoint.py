@@ -5,7 +5,7 @@
       model.safetensors           float32 weights
       parrotlet-tokenizer.json    the tokenizer, so that the directory stands alone
       training.safetensors        optimizer state and random state: only for resuming
-      training.json               counters
+      training.json               counters (an imported model has neither of the two)
       manifest.json               size and sha256 of every file above; written last
 
 A save writes everything into step_000123.tmp-*, syncs it, and renames the directory. A process
@@ -69,27 +69,46 @@ def save(directory: Path, state: TrainState, tokenizer: Tokenizer, *, stage: str
 
     Raises RunError where the disk is full or the folder cannot be written; what was there stays.
     """
-    target = directory / step_name(state.step)
+    weights = {name: value.detach() for name, value in state.model.named_parameters()}
+    training = state.optimizers.state_tensors() | {"random/cpu": torch.get_rng_state()}
+    counters = {"step": state.step, "units": state.units, "skipped": state.skipped}
+    about = {"stage": stage, "step": state.step, "model": state.model.config.to_json()}
+    return _write(directory, about, weights, tokenizer, (training, counters))
+
+
+def save_weights(
+    directory: Path,
+    config: ModelConfig,
+    weights: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    *,
+    stage: str,
+) -> Path:
+    """A checkpoint of step 0 without training state: stages start from it, nothing resumes it."""
+    about = {"stage": stage, "step": 0, "model": config.to_json()}
+    return _write(directory, about, weights, tokenizer, None)
+
+
+def _write(
+    directory: Path,
+    about: Mapping[str, Any],
+    weights: Mapping[str, Tensor],
+    tokenizer: Tokenizer,
+    resuming: tuple[Mapping[str, Tensor], Mapping[str, int]] | None,
+) -> Path:
+    target = directory / step_name(about["step"])
     if target.exists():
         return target
     staging = directory / f"{target.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}"
-    weights = {name: value.detach() for name, value in state.model.named_parameters()}
-    training = state.optimizers.state_tensors() | {"random/cpu": torch.get_rng_state()}
-    about = {
-        "format": FORMAT,
-        "stage": stage,
-        "step": state.step,
-        "model": state.model.config.to_json(),
-    }
-    counters = {"step": state.step, "units": state.units, "skipped": state.skipped}
-    _check_space(directory, weights, training)
+    _check_space(directory, weights, resuming[0] if resuming else {})
     try:
         staging.mkdir(parents=True)
-        write_json(staging / ABOUT, about)
+        write_json(staging / ABOUT, {"format": FORMAT, **about})
         write_file(staging / MODEL, _tensor_bytes(weights))
         tokenizer.save(staging)
-        write_file(staging / TRAINING, _tensor_bytes(training))
-        write_json(staging / COUNTERS, counters)
+        if resuming:
+            write_file(staging / TRAINING, _tensor_bytes(resuming[0]))
+            write_json(staging / COUNTERS, resuming[1])
         write_json(staging / MANIFEST, _manifest(staging))
         staging.rename(target)
         sync_directory(directory)

@@ -1,0 +1,222 @@
+"""swift for Hugging Face transformers: exported models carry this file with them.
+
+The mathematics of parrotlet/model/swift.py with the same parameter names: norms without weights,
+rotary positions before the norm of queries and keys, squared ReLU, the first layer's values mixed
+into later ones, the embedding added again before every block, capped logits. Keys and values are
+cached; padding is masked. Not covered: training with checkpointed activations.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import DynamicCache, GenerationMixin, PretrainedConfig, PreTrainedModel
+from transformers.masking_utils import create_causal_mask
+from transformers.modeling_outputs import CausalLMOutputWithPast
+
+SHARPNESS = 1.2
+LOGIT_CAP = 15.0
+
+
+class SwiftConfig(PretrainedConfig):  # type: ignore[misc]
+    """The shape of a swift."""
+
+    model_type = "parrotlet_swift"
+
+    def __init__(
+        self,
+        vocab_size: int = 512,
+        max_position_embeddings: int = 256,
+        num_hidden_layers: int = 4,
+        hidden_size: int = 256,
+        num_attention_heads: int = 4,
+        num_key_value_heads: int = 4,
+        head_dim: int = 64,
+        intermediate_size: int = 1024,
+        rope_theta: float = 10_000.0,
+        rms_norm_eps: float = 1e-6,
+        **others: Any,
+    ) -> None:
+        self.vocab_size = vocab_size
+        self.max_position_embeddings = max_position_embeddings
+        self.num_hidden_layers = num_hidden_layers
+        self.hidden_size = hidden_size
+        self.num_attention_heads = num_attention_heads
+        self.num_key_value_heads = num_key_value_heads
+        self.head_dim = head_dim
+        self.intermediate_size = intermediate_size
+        self.rope_theta = rope_theta
+        self.rms_norm_eps = rms_norm_eps
+        others["tie_word_embeddings"] = False
+        super().__init__(**others)
+
+
+def norm(x: Tensor, eps: float) -> Tensor:
+    """RMS norm without weights."""
+    return F.rms_norm(x, (x.shape[-1],), None, eps)
+
+
+def rotate(x: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Pairs (i, i + C/2) of every head turned by their angles; sine's first half is negated."""
+    return torch.addcmul(x * cosine, x.roll(x.shape[-1] // 2, -1), sine)
+
+
+class Attention(nn.Module):
+    """x: [batch, time, width]; heads are split off as [batch, heads, time, head width]."""
+
+    def __init__(self, config: SwiftConfig, layer: int) -> None:
+        super().__init__()
+        self.layer, self.eps, self.head_dim = layer, config.rms_norm_eps, config.head_dim
+        wide = config.num_attention_heads * config.head_dim
+        narrow = config.num_key_value_heads * config.head_dim
+        self.grouped = wide != narrow
+        self.query = nn.Linear(config.hidden_size, wide, bias=False)
+        self.key = nn.Linear(config.hidden_size, narrow, bias=False)
+        self.value = nn.Linear(config.hidden_size, narrow, bias=False)
+        self.output = nn.Linear(wide, config.hidden_size, bias=False)
+        if layer > 0:
+            self.first_value_scale = nn.Parameter(torch.tensor(0.5))
+
+    def forward(
+        self,
+        x: Tensor,
+        turn: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        first_value: Tensor | None,
+        cache: Any,
+    ) -> tuple[Tensor, Tensor]:
+        heads = (*x.shape[:2], -1, self.head_dim)
+        q = self.query(x).view(heads).transpose(1, 2)
+        k = self.key(x).view(heads).transpose(1, 2)
+        v = self.value(x).view(heads).transpose(1, 2)
+        q = norm(rotate(q, *turn), self.eps) * SHARPNESS
+        k = norm(rotate(k, *turn), self.eps) * SHARPNESS
+        if first_value is None:
+            first_value = v
+        else:
+            v = torch.lerp(v, first_value, self.first_value_scale.to(v.dtype))
+        if cache is not None:
+            k, v = cache.update(k, v, self.layer)
+        causal = mask is None and q.shape[2] > 1
+        mixed = F.scaled_dot_product_attention(
+            q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.grouped
+        )
+        return self.output(mixed.transpose(1, 2).flatten(2)), first_value
+
+
+class MLP(nn.Module):
+    """Squared ReLU between two linear maps."""
+
+    def __init__(self, config: SwiftConfig) -> None:
+        super().__init__()
+        self.up = nn.Linear(config.hidden_size, config.intermediate_size, bias=False)
+        self.down = nn.Linear(config.intermediate_size, config.hidden_size, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        down: Tensor = self.down(F.relu(self.up(x)).square())
+        return down
+
+
+class Block(nn.Module):
+    """The stream scaled, the embedding added again, attention, MLP."""
+
+    def __init__(self, config: SwiftConfig, layer: int) -> None:
+        super().__init__()
+        self.eps = config.rms_norm_eps
+        self.stream_scale = nn.Parameter(torch.tensor(1.0))
+        self.embedding_scale = nn.Parameter(torch.tensor(0.0))
+        self.attention = Attention(config, layer)
+        self.mlp = MLP(config)
+
+    def forward(
+        self,
+        x: Tensor,
+        embedded: Tensor,
+        turn: tuple[Tensor, Tensor],
+        mask: Tensor | None,
+        first_value: Tensor | None,
+        cache: Any,
+    ) -> tuple[Tensor, Tensor]:
+        x = self.stream_scale * x + self.embedding_scale * embedded
+        added, first_value = self.attention(norm(x, self.eps), turn, mask, first_value, cache)
+        x = x + added
+        return x + self.mlp(norm(x, self.eps)), first_value
+
+
+class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
+    """Token ids to logits, with transformers' generate."""
+
+    config_class = SwiftConfig
+    _supports_sdpa = True
+    _no_split_modules = ["Block"]  # noqa: RUF012
+
+    def __init__(self, config: SwiftConfig) -> None:
+        super().__init__(config)
+        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        layers = range(config.num_hidden_layers)
+        self.blocks = nn.ModuleList(Block(config, layer) for layer in layers)
+        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.post_init()
+
+    def get_input_embeddings(self) -> nn.Module:
+        """The embedding."""
+        return self.embed
+
+    def set_input_embeddings(self, value: nn.Module) -> None:
+        """Another embedding."""
+        self.embed = value
+
+    def get_output_embeddings(self) -> nn.Module:
+        """The head."""
+        return self.head
+
+    def set_output_embeddings(self, new_embeddings: nn.Module) -> None:
+        """Another head."""
+        self.head = new_embeddings
+
+    def forward(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        past_key_values: Any = None,
+        use_cache: bool | None = None,
+        labels: Tensor | None = None,
+        logits_to_keep: int = 0,
+        **others: Any,
+    ) -> CausalLMOutputWithPast:
+        """Logits [batch, time, vocabulary], and the mean loss where there are labels."""
+        if use_cache and past_key_values is None:
+            past_key_values = DynamicCache(config=self.config)
+        past = 0 if past_key_values is None else past_key_values.get_seq_length()
+        if position_ids is None:
+            position_ids = past + torch.arange(input_ids.shape[1], device=input_ids.device)[None]
+        embedded = norm(self.embed(input_ids), self.config.rms_norm_eps)
+        mask = create_causal_mask(
+            config=self.config,
+            inputs_embeds=embedded,
+            attention_mask=attention_mask,
+            past_key_values=past_key_values,
+            position_ids=position_ids,
+        )
+        turn = self._rotation(position_ids, embedded.dtype)
+        x, first_value = embedded, None
+        for block in self.blocks:
+            x, first_value = block(x, embedded, turn, mask, first_value, past_key_values)
+        x = norm(x, self.config.rms_norm_eps)[:, -logits_to_keep:]  # 0 keeps all
+        logits = LOGIT_CAP * torch.tanh(self.head(x) / LOGIT_CAP)
+        loss = None
+        if labels is not None:
+            loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **others)
+        return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+
+    def _rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        """Cosine and signed sine [batch, 1, time, head width], the angles in float32."""
+        width = self.config.head_dim
+        pairs = torch.arange(0, width, 2, dtype=torch.float32, device=positions.device)
+        angles = positions[:, None, :, None] * self.config.rope_theta ** (-pairs / width)
+        cosine, sine = angles.cos(), angles.sin()
+        return torch.cat((cosine, cosine), -1).to(dtype), torch.cat((-sine, sine), -1).to(dtype)

@@ -1,0 +1,29 @@
+"""`parrotlet import` and `parrotlet export`: models from elsewhere, and for elsewhere."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from parrotlet.core.rundir import check_name
+from parrotlet.exchange.config import ExportConfig, ImportConfig
+from parrotlet.exchange.export import export
+from parrotlet.exchange.hf_import import import_folder
+from parrotlet.train.checkpoint import find
+
+
+def import_model(config: ImportConfig) -> int:
+    """Make a run of a foreign model and say what to do with it."""
+    source = Path(config.source)
+    name = check_name(source.resolve().name if config.name is None else config.name)
+    directory = config.runs / name
+    import_folder(source, directory, chat_tokens=config.chat_tokens)
+    print(f"done: {directory}. Next: parrotlet sample {directory} 'Once'")
+    return 0
+
+
+def export_model(config: ExportConfig) -> int:
+    """Write a model for another program and say what was proved."""
+    for line in export(find(config.run), config.to, config.out):
+        print(line)
+    print(f"done: {config.out}")
+    return 0
