@@ -1,4 +1,4 @@
-"""A run directory: its names, its lock, and the one function through which every file is written.
+"""A run directory: its names, its lock, and the functions through which every file is written.
 
     runs/NAME/
       recipe.json         what was asked for, what was derived, versions
@@ -92,6 +92,30 @@ def read_json(path: Path) -> Any:
         raise RunError(f"{path} does not exist") from error
     except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
         raise RunError(f"{path} cannot be read as JSON: {error}") from error
+
+
+@contextmanager
+def growing_file(path: Path) -> Iterator[IO[bytes]]:
+    """What there is of `path` so far, open at its end: for files that take several attempts.
+
+    It is kept beside `path`, as part_of(path), until finish_file gives it its name.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with open(part_of(path), "ab") as file:
+        yield file
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def part_of(path: Path) -> Path:
+    """Where growing_file keeps what there is of `path`."""
+    return path.with_name(f"{path.name}.part")
+
+
+def finish_file(path: Path) -> None:
+    """Give a file written by growing_file its name."""
+    os.replace(part_of(path), path)
+    sync_directory(path.parent)
 
 
 @contextmanager
