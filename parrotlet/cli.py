@@ -71,7 +71,7 @@ VERBS = {
         "parrotlet.terminal.exchange:import_model",
     ),
     "export": Verb(
-        "write a model for transformers, proved",
+        "write a model for transformers, llama.cpp or Ollama, proved",
         ExportConfig,
         "parrotlet.terminal.exchange:export_model",
     ),

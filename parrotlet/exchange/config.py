@@ -19,11 +19,18 @@ class ImportConfig:
     """
 
     source: tyro.conf.Positional[str]
-    """A folder as transformers saves it: config.json, safetensors, tokenizer."""
+    """A folder as transformers saves it (config.json, safetensors, tokenizer), or the name of a
+    model on the Hugging Face hub, like openai-community/gpt2."""
     name: str | None = None
     """Name of the run; left out, the last part of the source."""
     runs: Path = Path("runs")
     """Folder of all runs."""
+    revision: str = "main"
+    """Of a model on the hub: a branch, tag or commit."""
+    downloads: Path = Path("downloads")
+    """Folder for what is fetched from the hub."""
+    endpoint: str | None = None
+    """Address of another hub; left out, the one of huggingface_hub."""
     chat_tokens: bool = False
     """Give a tokenizer without a chat template parrotlet's own control tokens, and the weights a
     new row for each of them: the first step towards a chat model of your own."""
@@ -36,6 +43,9 @@ class ExportConfig:
     run: tyro.conf.Positional[Path]
     """A run or checkpoint."""
     to: str
-    """The format: hf, a folder for Hugging Face transformers."""
+    """The format: hf, for Hugging Face transformers; gguf, for llama.cpp and Ollama."""
     out: Path
     """The folder to make; it must not exist."""
+    kind: GgufKind | None = None
+    """How gguf keeps matrices: f32 exactly; f16 (where left out) or bf16, half as large; q8_0,
+    about a quarter."""

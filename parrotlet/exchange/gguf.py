@@ -52,7 +52,7 @@ def export_gguf(checkpoint: Checkpoint, folder: Path, *, kind: GgufKind = "f16")
         )
     library = _library()
     tokenizer = load_tokenizer(checkpoint)
-    fields = {
+    fields: dict[str, Value] = {
         "general.name": checkpoint.path.parent.name,
         "general.file_type": FILE_TYPES[kind],
         "general.quantization_version": library.GGML_QUANT_VERSION,
@@ -65,7 +65,7 @@ def export_gguf(checkpoint: Checkpoint, folder: Path, *, kind: GgufKind = "f16")
         for each in entries(config)
     }
     _write(library, folder / FILE, config, fields, tensors, kind)
-    chat = checkpoint.stage != "base"
+    chat = checkpoint.stage != "base" and "tokenizer.chat_template" in fields
     text = modelfile(tokenizer, model=FILE, context=config.context, chat=chat)
     write_file(folder / "Modelfile", text.encode())
     return _prove(library, folder / FILE, config, fields, ours, kind)

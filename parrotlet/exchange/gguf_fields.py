@@ -6,7 +6,7 @@ Keys as in the GGUF specification (ggml-org/ggml, docs/gguf.md) and as llama.cpp
 from __future__ import annotations
 
 from parrotlet.core.errors import CheckpointError, UsageError
-from parrotlet.exchange.jinja import jinja_template
+from parrotlet.exchange.dialects import chat_template
 from parrotlet.exchange.merges import merges_of, token_names
 from parrotlet.model.config import ModelConfig
 from parrotlet.text.bpe import QWEN2_PATTERN
@@ -44,7 +44,9 @@ def shape_fields(config: ModelConfig) -> dict[str, Value]:
 
 
 def tokenizer_fields(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Value]:
-    """Tokens, merges, control tokens and template; ids beyond the tokenizer's are unused ones.
+    """Tokens, merges, control tokens, and the chat template where it has a form.
+
+    Ids beyond the tokenizer's are unused ones.
 
     UsageError for tokenizers that llama.cpp has no form for, CheckpointError for one that has
     more ids than the model.
@@ -60,7 +62,7 @@ def tokenizer_fields(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Value]:
     specials = list(tokenizer.template.specials)
     padding = range(tokenizer.vocab_size, vocab_size)
     types = [NORMAL] * len(tokens) + [CONTROL] * len(specials) + [UNUSED] * len(padding)
-    return {
+    fields: dict[str, Value] = {
         "tokenizer.ggml.model": "gpt2",  # byte-level BPE
         "tokenizer.ggml.pre": PATTERNS[tokenizer.pattern],
         "tokenizer.ggml.tokens": tokens + specials + [f"[PAD{index}]" for index in padding],
@@ -70,8 +72,9 @@ def tokenizer_fields(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Value]:
         "tokenizer.ggml.eos_token_id": tokenizer.stop_id,
         "tokenizer.ggml.add_bos_token": adds_bos(tokenizer),
         "tokenizer.ggml.add_space_prefix": False,
-        "tokenizer.chat_template": jinja_template(tokenizer.template),
     }
+    template = chat_template(tokenizer.template)
+    return fields if template is None else fields | {"tokenizer.chat_template": template}
 
 
 def adds_bos(tokenizer: Tokenizer) -> bool:

@@ -8,38 +8,40 @@ from __future__ import annotations
 from parrotlet.exchange.names import Entry, shapes
 from parrotlet.model.config import ModelConfig
 
-TOP = {
-    "token_embd": "embed",
-    "position_embd": "position_embed",
-    "output_norm": "norm",
-    "output": "head",
+Parts = tuple[str, ...]
+TOP: dict[str, Parts] = {
+    "token_embd": ("embed",),
+    "position_embd": ("position_embed",),
+    "output_norm": ("norm",),
+    "output": ("head",),
 }
-LAYER = {
+LAYER: dict[str, Parts] = {
     "attn_norm": ("attention_norm",),
-    "attn_q": ("attention.query",),
-    "attn_k": ("attention.key",),
-    "attn_v": ("attention.value",),
-    "attn_q_norm": ("attention.query_norm",),
-    "attn_k_norm": ("attention.key_norm",),
     "attn_output": ("attention.output",),
     "ffn_norm": ("mlp_norm",),
     "ffn_gate": ("mlp.gate",),
     "ffn_up": ("mlp.up",),
     "ffn_down": ("mlp.down",),
 }
-GPT2_QKV = {"attn_qkv": ("attention.query", "attention.key", "attention.value")}
+ATTENTION: dict[str, dict[str, Parts]] = {
+    "gpt2": {"attn_qkv": ("attention.query", "attention.key", "attention.value")},
+    "qwen3": {
+        "attn_q": ("attention.query",),
+        "attn_k": ("attention.key",),
+        "attn_v": ("attention.value",),
+        "attn_q_norm": ("attention.query_norm",),
+        "attn_k_norm": ("attention.key_norm",),
+    },
+}
 
 
 def entries(config: ModelConfig) -> list[Entry]:
-    """Every tensor of the file with those of ours it is made of, in the order of layers."""
+    """Every tensor of the file with those of ours it is made of."""
     known = shapes(config)
-    names: dict[str, tuple[str, ...]] = {theirs: (ours,) for theirs, ours in TOP.items()}
-    layer_names = GPT2_QKV | LAYER if config.arch == "gpt2" else LAYER
-    taken = {part for parts in GPT2_QKV.values() for part in parts if config.arch == "gpt2"}
+    names = dict(TOP)
     for layer in range(config.depth):
-        for theirs, parts in layer_names.items():
-            if len(parts) > 1 or parts[0] not in taken:
-                names[f"blk.{layer}.{theirs}"] = tuple(f"blocks.{layer}.{each}" for each in parts)
+        for theirs, parts in (LAYER | ATTENTION[config.arch]).items():
+            names[f"blk.{layer}.{theirs}"] = tuple(f"blocks.{layer}.{each}" for each in parts)
     found = []
     for theirs, ours in names.items():
         for kind in ("weight", "bias"):

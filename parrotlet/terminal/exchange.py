@@ -8,22 +8,37 @@ from parrotlet.core.rundir import check_name
 from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.exchange.export import export
 from parrotlet.exchange.hf_import import import_folder
+from parrotlet.exchange.hub import NAME, fetch_model
 from parrotlet.train.checkpoint import find
 
 
 def import_model(config: ImportConfig) -> int:
     """Make a run of a foreign model and say what to do with it."""
+    named = Path(config.source).resolve().name if config.name is None else config.name
+    directory = config.runs / check_name(named)
     source = Path(config.source)
-    name = check_name(source.resolve().name if config.name is None else config.name)
-    directory = config.runs / name
+    if not source.exists() and NAME.fullmatch(config.source):
+        source = _fetched(config)
     import_folder(source, directory, chat_tokens=config.chat_tokens)
     print(f"done: {directory}. Next: parrotlet sample {directory} 'Once'")
     return 0
 
 
+def _fetched(config: ImportConfig) -> Path:
+    """The folder of a model that is fetched by its name."""
+    print(f"{config.source} is no folder here: asking the hub for a model of that name")
+    return fetch_model(
+        config.source,
+        config.downloads,
+        revision=config.revision,
+        endpoint=config.endpoint,
+        say=print,
+    )
+
+
 def export_model(config: ExportConfig) -> int:
     """Write a model for another program and say what was proved."""
-    for line in export(find(config.run), config.to, config.out):
+    for line in export(find(config.run), config.to, config.out, kind=config.kind):
         print(line)
     print(f"done: {config.out}")
     return 0
