@@ -24,6 +24,7 @@ DEVIATIONS = 3.0  # of the seeds, on each side
 LEAST = 0.01  # of the loss, on each side: another machine rounds differently
 LENGTHS = 1.5  # a run may be this many times longer or shorter than those of the band
 NOT_SETTINGS = ("recipe", "run", "prompts")  # how a run is named and watched
+RHYTHM = ("micro_tokens", "evaluate_every", "save_every", "save_seconds", "sample_seconds")
 
 Word = Literal["on track", "better", "worse"]
 
@@ -78,6 +79,8 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     settings of that run.
     """
     settings = {name: value for name, value in config.items() if name not in NOT_SETTINGS}
+    budget = settings.get("budget") or {}
+    settings["budget"] = {name: value for name, value in budget.items() if name not in RHYTHM}
     data = dict(settings.get("data") or {})
     data["data"] = [_size(Path(each)) for each in data.get("data") or ()]
     settings["data"] = data

@@ -17,7 +17,8 @@ from parrotlet.core.errors import RunError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, RECIPE, read_json
 
-WINDOWS = 50  # a smoothed value is the mean over this part of the run
+WINDOWS = 50  # a smoothed value is the mean over this part of the run,
+LEAST_WINDOW = 10  # but over so many steps at least, or a tenth of a short run
 STAGES = ("base", "sft")  # folders of a demo, in order
 
 
@@ -73,7 +74,7 @@ class Curve:
 
 def window_of(total: int) -> int:
     """Steps that are averaged in a run of `total`."""
-    return max(1, total // WINDOWS)
+    return max(1, min(LEAST_WINDOW, total // 10), total // WINDOWS)
 
 
 def smoothed(values: Sequence[float], window: int) -> list[float]:

@@ -7,10 +7,12 @@ from typing import Any
 
 from parrotlet.engine.engine import Engine
 from parrotlet.evals.chat import Failure, Result, run_task
-from parrotlet.tasks.world import WORLD_TASKS
+from parrotlet.tasks.task import Task
+from parrotlet.tasks.world import WORLD_TASKS, general_cases
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.toolbox import TOOLS
 from parrotlet.world.entities import World
+from parrotlet.world.records import NOT_GENERAL
 
 SHOWN_FAILURES = 3
 
@@ -21,16 +23,23 @@ def evaluate_world(
     seed: int,
     cases: int,
     show: Callable[[str, int, int], None] = lambda ability, done, total: None,
+    *,
+    general: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """{ability: passed, count, rate, the ends of its 95% interval, a few failures}.
 
     `show` is told which ability comes next, how many are done and how many there are.
+    general: only what a model can answer that has not read about the world.
     """
     world = World(seed)
     results = {}
-    for done, (ability, make) in enumerate(WORLD_TASKS.items()):
-        show(ability, done, len(WORLD_TASKS))
-        result = run_task(engine, tokenizer, make(world, cases), tools=TOOLS)
+    abilities = [each for each in WORLD_TASKS if not general or each not in NOT_GENERAL]
+    for done, ability in enumerate(abilities):
+        show(ability, done, len(abilities))
+        task: Task = WORLD_TASKS[ability](world, cases)
+        if general:
+            task = general_cases(world, ability, cases)
+        result = run_task(engine, tokenizer, task, tools=TOOLS)
         results[ability] = _as_json(result)
     return results
 

@@ -6,8 +6,9 @@ the records of parrotlet.world.records and these cases are apart by words, numbe
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import islice
 
 from parrotlet.core.errors import UsageError
 from parrotlet.tasks.task import Example
@@ -15,7 +16,9 @@ from parrotlet.tasks.world_grades import RULES
 from parrotlet.text.chat import Message, ToolCall
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
-from parrotlet.world.records import case
+from parrotlet.world.records import NOT_GENERAL, case, is_general, names_of
+
+SCANNED = 100  # cases looked at for each one that is kept, at most
 
 
 class WorldTask:
@@ -57,6 +60,38 @@ class WorldTask:
         if not said or echoed or stray:
             return 0.0
         return float(RULES[self.ability](self.world, example, reply))
+
+
+class SomeCases:
+    """Cases of a task, by their places in it."""
+
+    def __init__(self, task: WorldTask, places: Sequence[int]) -> None:
+        self.task = task
+        self.places = places
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def __getitem__(self, index: int) -> Example:
+        """Case `index` of those chosen; IndexError past the end."""
+        return self.task[self.places[index]]
+
+    def grade(self, example: Example, reply: Message) -> float:
+        """As the task does."""
+        return self.task.grade(example, reply)
+
+
+def general_cases(world: World, ability: str, size: int) -> SomeCases:
+    """The first `size` cases whose replies name nobody and nothing of the world.
+
+    UsageError for an ability that always does.
+    """
+    if ability in NOT_GENERAL:
+        raise UsageError(f"every case of {ability!r} is about the world")
+    names = names_of(world)
+    task = WorldTask(world, SCANNED * size, ability=ability)
+    found = (place for place in range(len(task)) if is_general(names, task[place].conversation))
+    return SomeCases(task, list(islice(found, size)))
 
 
 WORLD_TASKS: dict[str, Callable[[World, int], WorldTask]] = {

@@ -10,7 +10,7 @@ from parrotlet.evals.curve import Curve, smoothed
 from parrotlet.terminal.page import figure, figures, legend
 from parrotlet.terminal.svg import Line, Point, chart
 
-SETTLED = 0.04  # of a run: the losses before are so high that they would flatten the rest
+SETTLED = 0.06  # of a run: the losses before are so high that they would flatten the rest
 
 
 def points(curve: Curve, values: Sequence[float]) -> list[Point]:
@@ -29,10 +29,8 @@ def ceiling(curves: Sequence[Curve]) -> float:
 
 def run_charts(curves: Sequence[Curve], band: Band | None = None) -> str:
     """All charts of some runs, the n-th run in the n-th colour, and what the colours mean."""
-    drawn = [_loss(curves, band)]
-    if any(curve.validation for curve in curves):
-        drawn.append(_validation(curves))
-    drawn += [
+    drawn = [
+        _loss(curves, band),
         _column(curves, "lr", "Learning rate", "share of the largest", 1),
         _column(curves, "gradient_norm", "Gradient norm", "smoothed", 0),
         _speed(curves),
@@ -43,35 +41,23 @@ def run_charts(curves: Sequence[Curve], band: Band | None = None) -> str:
 
 
 def _loss(curves: Sequence[Curve], band: Band | None) -> str:
-    lines = [
-        Line(
-            name=f"{curve.name} training",
-            points=points(curve, curve.smooth),
-            behind=points(curve, curve.losses) if len(curves) == 1 else (),
-            colour=index,
-        )
-        for index, curve in enumerate(curves)
-    ]
-    area = (
-        [(share * curves[0].total, low, high) for share, low, high in band.points] if band else []
-    )
-    drawing = chart(lines, label="training loss by step", band=area, high=ceiling(curves))
-    return figure("Training loss", "nats a token, by step", drawing)
-
-
-def _validation(curves: Sequence[Curve]) -> str:
-    lines = [
-        Line(
-            name=f"{curve.name} validation",
-            points=[(float(step), loss) for step, loss in curve.validation],
-            colour=index,
-            dots=True,
-        )
-        for index, curve in enumerate(curves)
-        if curve.validation
-    ]
-    drawing = chart(lines, label="validation loss by step", high=ceiling(curves))
-    return figure("Validation loss", "on text it never learned from", drawing)
+    """Training loss as a line, validation loss dashed, in the run's colour."""
+    lines = []
+    for index, curve in enumerate(curves):
+        alone = points(curve, curve.losses) if len(curves) == 1 else ()
+        name = f"{curve.name}, training"
+        shown = points(curve, curve.smooth)
+        lines.append(Line(name=name, points=shown, behind=alone, colour=index))
+        if curve.validation:
+            name = f"{curve.name}, validation"
+            shown = [(float(step), loss) for step, loss in curve.validation]
+            lines.append(Line(name=name, points=shown, colour=index, dots=True, dashed=True))
+    total = curves[0].total
+    area = [(share * total, low, high) for share, low, high in band.points] if band else []
+    drawing = chart(lines, label="loss by step", band=area, high=ceiling(curves))
+    validated = any(curve.validation for curve in curves)
+    unit = "nats a token by step" + ("; dashed: unseen text" if validated else "")
+    return figure("Loss", unit, drawing)
 
 
 def _column(curves: Sequence[Curve], column: str, title: str, unit: str, window: int) -> str:

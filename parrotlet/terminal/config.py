@@ -88,6 +88,13 @@ class DemoConfig:
     """Folder of all runs."""
     recipe: str = "demo"
     """The recipe to follow; `smoke` is a toy of seconds for testing."""
+    data: tuple[Path, ...] = ()
+    """Your own files, folders or globs to read instead of the world's documents. The conversations
+    are then those that state nothing of the world."""
+    minutes: float | None = None
+    """Minutes of training, shared out as in the recipe; left out, the recipe's."""
+    vocab_size: int | None = None
+    """Size of the vocabulary; left out, the recipe's."""
     seed: int = 0
     """Seed of everything random, and of the world."""
     device: str = "auto"

@@ -11,25 +11,30 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from rich.console import Console
 
 from parrotlet.core.errors import RunError
-from parrotlet.core.rundir import RECIPE, check_name, read_json, write_file, write_json
+from parrotlet.core.rundir import RECIPE, read_json, write_file, write_json
+from parrotlet.data.sources import FileSource, open_sources
+from parrotlet.evals.band import band_of
 from parrotlet.evals.world import evaluate_world
 from parrotlet.recipes import Recipe, recipe
-from parrotlet.stages.config import RunConfig, to_json
+from parrotlet.stages.config import PretrainConfig, SftConfig, to_json
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.sft import sft
 from parrotlet.terminal.chat import ChatSession, chat
 from parrotlet.terminal.config import ChatConfig, DemoConfig, MachineConfig
+from parrotlet.terminal.demo_stages import BASE, TUNED, directory_of, stages_of
 from parrotlet.terminal.load import load
+from parrotlet.terminal.own_text import DATA, look, remember_split, skipped_lines, split_lines
 from parrotlet.terminal.progress import Counting, StageDisplay
 from parrotlet.terminal.report import markdown_report, show_report
+from parrotlet.terminal.report_page import report_page
 
-TIMES, ABILITIES, REPORT = "times.json", "abilities.json", "report.md"
+TIMES, ABILITIES = "times.json", "abilities.json"
+REPORT, PAGE = "report.md", "report.html"
 EXCHANGES = (
     "Hello! Who are you?",
     "What is 23 + 58?",
@@ -42,15 +47,20 @@ EVALUATION_SLOTS = 32  # conversations answered together
 def demo(config: DemoConfig) -> int:
     """Run the recipe; 0 when it is done or was stopped and saved."""
     console = Console()
-    directory = config.runs / check_name(config.name)
+    directory = directory_of(config)
     chosen = recipe(config.recipe)
+    base, tuned = stages_of(config)
+    source = open_sources(config.data) if config.data else None
     _remember(directory, config)
-    finished = _train(directory, config, chosen, console)
+    if source is not None:
+        _look(directory, source, console)
+    finished = _train(directory, base, tuned, console)
     if not finished:
         console.print(f"stopped and saved; go on with: parrotlet resume {directory}")
         return 0
     _evaluate(directory, config, chosen, console)
     write_file(directory / REPORT, markdown_report(directory).encode())
+    write_file(directory / PAGE, report_page(directory).encode())
     show_report(directory, console)
     return _talk(directory, config, console)
 
@@ -63,26 +73,40 @@ def _remember(directory: Path, config: DemoConfig) -> None:
         return
     recipe_json = read_json(path)
     stored = recipe_json.get("config", {})
-    for name in ("recipe", "seed"):
-        wanted = getattr(config, name)
-        if recipe_json.get("verb") != "demo" or stored.get(name) != wanted:
+    given = to_json(config)
+    for name in ("recipe", "seed", "data", "minutes", "vocab_size"):
+        wanted = given[name]
+        if recipe_json.get("verb") != "demo" or (stored.get(name) or None) != (wanted or None):
             raise RunError(
                 f"{directory} was made with {name} {stored.get(name)!r}, not {wanted!r}; choose "
                 "another --name, or remove the folder"
             )
 
 
-def _train(directory: Path, config: DemoConfig, chosen: Recipe, console: Console) -> bool:
+def _look(directory: Path, source: FileSource, console: Console) -> None:
+    """Say which of a person's files are read and which are not; kept in data.json."""
+    if not (directory / DATA).exists():
+        write_json(directory / DATA, look(source))
+    for line in skipped_lines(read_json(directory / DATA)):
+        console.print(line, style="dim", highlight=False, markup=False)
+
+
+def _train(directory: Path, base: PretrainConfig, tuned: SftConfig, console: Console) -> bool:
     """Pretraining, then fine-tuning; False where a signal asked to stop."""
-    run = RunConfig(runs=directory, seed=config.seed, device=config.device)
-    base = replace(chosen.pretrain, run=replace(run, name="base"))
-    tuned = replace(chosen.sft, start=directory / "base", run=replace(run, name="sft"))
-    console.rule("[bold]1. read: pretraining on the world's documents", align="left")
-    with _timed(directory, "pretraining"), StageDisplay("pretrain", console) as display:
+    own = bool(base.data.data)
+    what = "your text" if own else "the world's documents"
+    console.rule(f"[bold]1. read: pretraining on {what}", align="left")
+    band = band_of(to_json(base), "pretrain")
+    with _timed(directory, "pretraining"), StageDisplay("pretrain", console, band=band) as display:
         if pretrain(base, display) is None:
             return False
+    if own:
+        remember_split(directory, directory / BASE)
+        for line in split_lines(read_json(directory / DATA)):
+            console.print(line, highlight=False, markup=False)
     console.rule("[bold]2. talk: fine-tuning on conversations", align="left")
-    with _timed(directory, "fine-tuning"), StageDisplay("sft", console) as display:
+    band = band_of(to_json(tuned), "sft")
+    with _timed(directory, "fine-tuning"), StageDisplay("sft", console, band=band) as display:
         return sft(tuned, display) is not None
 
 
@@ -93,10 +117,15 @@ def _evaluate(directory: Path, config: DemoConfig, chosen: Recipe, console: Cons
     console.rule("[bold]3. show: questions it has never seen", align="left")
     with _timed(directory, "evaluation"):
         machine = MachineConfig(device=config.device)
-        loaded = load(directory / "sft", machine, slots=EVALUATION_SLOTS)
+        loaded = load(directory / TUNED, machine, slots=EVALUATION_SLOTS)
         with Counting("questions", console) as counting:
             results = evaluate_world(
-                loaded.engine, loaded.tokenizer, config.seed, chosen.eval_cases, counting.show
+                loaded.engine,
+                loaded.tokenizer,
+                config.seed,
+                chosen.eval_cases,
+                counting.show,
+                general=bool(config.data),
             )
     write_json(directory / ABILITIES, results)
 
@@ -114,7 +143,7 @@ def _timed(directory: Path, stage: str) -> Iterator[None]:
 
 def _talk(directory: Path, config: DemoConfig, console: Console) -> int:
     """A chat where there is a terminal to chat at, else a few exchanges."""
-    talk = ChatConfig(model=directory / "sft", machine=MachineConfig(device=config.device))
+    talk = ChatConfig(model=directory / TUNED, machine=MachineConfig(device=config.device))
     interactive = config.chat and sys.stdin.isatty() and os.environ.get("SERVE") != "0"
     if interactive:
         console.rule("[bold]chat", align="left")

@@ -17,7 +17,6 @@ from parrotlet.core.errors import CheckpointError, DataError, RunError
 from parrotlet.core.rundir import RECIPE, STEP, read_json
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
-from parrotlet.recipes import recipe
 from parrotlet.stages.config import (
     BudgetConfig,
     DataConfig,
@@ -29,6 +28,7 @@ from parrotlet.stages.config import (
 from parrotlet.stages.plan import EFFICIENCY, Plan, make_plan, model_config, with_steps
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
+from parrotlet.terminal.demo_stages import stages_of
 from parrotlet.terminal.duration import duration
 
 BYTES_PER_TOKEN = 3.5  # of English in a vocabulary of some thousands; counted exactly by the run
@@ -62,10 +62,10 @@ def dry_run(config: Any) -> int:
         print(f"would train a {config.text.kind} tokenizer on about {size:,} bytes of text")
     else:
         assert isinstance(config, DemoConfig)
-        chosen = recipe(config.recipe)
-        plan = _pretrain_plan(chosen.pretrain)
-        print(_report("pretrain", plan, chosen.pretrain.budget))
-        print(_report("sft", _sft_plan(chosen.sft, plan.model), chosen.sft.budget))
+        base, tuned = stages_of(config)
+        plan = _pretrain_plan(base)
+        print(_report("pretrain", plan, base.budget))
+        print(_report("sft", _sft_plan(tuned, plan.model), tuned.budget))
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 
 from rich.console import Console
@@ -19,6 +20,7 @@ from parrotlet.terminal.config_runs import PlotConfig
 from parrotlet.terminal.page import heading, note, page
 
 PAGE = "plot.html"
+TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning"}
 ROWS = 14  # of a plot in the terminal
 
 
@@ -51,10 +53,10 @@ def curves_by_stage(runs: tuple[Path, ...]) -> dict[str, list[Curve]]:
 def plot_page(stages: dict[str, list[Curve]]) -> str:
     """The page: for each stage its charts, and what the doctor says of each run."""
     names = list(dict.fromkeys(curve.name for curves in stages.values() for curve in curves))
-    body = ["<h1>Curves</h1>"]
+    body = ['<p class="mark">parrotlet: curves</p>', f"<h1>{escape(', '.join(names))}</h1>"]
     for verb, curves in stages.items():
         band = common_band(curves)
-        body += [heading(verb), run_charts(curves, band)]
+        body += [heading(TITLES.get(verb, verb)), run_charts(curves, band)]
         for curve in curves:
             body.append(note(f"{curve.name}: {summary(curve, band)}"))
             body += [

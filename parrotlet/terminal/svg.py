@@ -10,6 +10,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import dropwhile
 
 Point = tuple[float, float]
 
@@ -77,11 +78,12 @@ def _drawn(line: Line, points: Sequence[Point], frame: Frame) -> list[str]:
     colour = f"c{line.colour % COLOURS}"
     dashed = " dashed" if line.dashed else ""
     parts = []
-    for some, kind in ((_finite(line.behind), "behind"), (points, f"line{dashed}")):
+    settled = list(dropwhile(lambda point: point[1] > frame.y[1], points))
+    for some, kind in ((_finite(line.behind), "behind"), (settled, f"line{dashed}")):
         if len(some) > 1:
             path = _path([frame.at(point) for point in thinned(some)])
             parts.append(f'<polyline class="{kind} {colour}" points="{path}"/>')
-    marked = points if line.dots or len(points) == 1 else points[-1:]
+    marked = settled if line.dots else settled[-1:]
     for point in marked:
         x, y = frame.at(point)
         said = f"{escape(line.name)}: {number(point[1])} at {number(point[0])}"

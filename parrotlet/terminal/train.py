@@ -9,9 +9,10 @@ from pathlib import Path
 from rich.console import Console
 
 from parrotlet.core.rundir import check_name, lock
+from parrotlet.evals.band import Band, band_of
 from parrotlet.stages import pretrain as pretrain_stage
 from parrotlet.stages import sft as sft_stage
-from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig
+from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig, to_json
 from parrotlet.stages.run import Display
 from parrotlet.stages.tokenizer import tokenizer_for
 from parrotlet.terminal.progress import StageDisplay
@@ -40,19 +41,32 @@ def tokenizer(config: TokenizeConfig) -> int:
 def pretrain(config: PretrainConfig) -> int:
     """Train a base model and say what to do with it."""
     return _train(
-        "pretrain", lambda display: pretrain_stage.pretrain(config, display), "sample {run} 'Once'"
+        "pretrain",
+        lambda display: pretrain_stage.pretrain(config, display),
+        "sample {run} 'Once'",
+        band_of(to_json(config), "pretrain"),
     )
 
 
 def sft(config: SftConfig) -> int:
     """Fine-tune and say what to do with the model."""
-    return _train("sft", lambda display: sft_stage.sft(config, display), "chat {run}")
+    return _train(
+        "sft",
+        lambda display: sft_stage.sft(config, display),
+        "chat {run}",
+        band_of(to_json(config), "sft"),
+    )
 
 
-def _train(title: str, stage: Callable[[Display], Path | None], next_command: str) -> int:
+def _train(
+    title: str,
+    stage: Callable[[Display], Path | None],
+    next_command: str,
+    band: Band | None,
+) -> int:
     console = Console(stderr=False)
     quiet = int(os.environ.get("RANK", "0")) != 0
-    with StageDisplay(title, console, quiet=quiet) as display:
+    with StageDisplay(title, console, quiet=quiet, band=band) as display:
         directory = stage(display)
     if quiet:
         return 0

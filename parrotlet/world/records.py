@@ -87,22 +87,28 @@ def general_conversations(world: World, count: int) -> Iterator[Conversation]:
     They are what a model can learn that has read other text.
     """
     kinds = {kind: weight for kind, (weight, _) in TALKS.items() if kind not in NOT_GENERAL}
-    names = {
-        word.lower()
-        for entity in world.entities
-        for word in re.findall(r"\w+", entity.name)
-        if word.istitle()
-    }
+    names = names_of(world)
     index = 0
     while count:
         kind = weighted(stream(world.seed, "general conversations", index), kinds)
         made = record(world, kind, index)
         index += 1
         assert isinstance(made, Conversation)
-        replies = " ".join(each.text for each in made.messages if each.role == "assistant")
-        if names.isdisjoint(re.findall(r"\w+", replies.lower())):
+        if is_general(names, made):
             count -= 1
             yield made
+
+
+def names_of(world: World) -> frozenset[str]:
+    """Every name in the world, in lower case."""
+    words = (word for each in world.entities for word in re.findall(r"\w+", each.name))
+    return frozenset(word.lower() for word in words if word.istitle())
+
+
+def is_general(names: frozenset[str], conversation: Conversation) -> bool:
+    """Whether no reply holds one of the names."""
+    replies = " ".join(each.text for each in conversation.messages if each.role == "assistant")
+    return names.isdisjoint(re.findall(r"\w+", replies.lower()))
 
 
 def conversations(world: World, count: int, start: int = 0) -> Iterator[Conversation]:

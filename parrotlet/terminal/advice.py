@@ -1,0 +1,79 @@
+"""What to try next after a demo, derived from its results: weak abilities, curves, the text."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from parrotlet.evals.band import band_of
+from parrotlet.evals.curve import Curve
+from parrotlet.evals.doctor import examine
+
+GOOD = 0.9  # an ability whose interval reaches this is left alone
+MOST = 3  # weak abilities that are named
+FALLING = 0.01  # of the validation loss, in the last fifth of a stage
+READ_MORE = "facts and stories come from reading: give pretraining more time"
+TALK_MORE = (
+    "copying words it has never seen is learned late, from many different conversations: give "
+    "fine-tuning more time, or the model more width"
+)
+LETTERS = "letters are hidden inside tokens: a smaller vocabulary shows more of them"
+JUDGEMENT = "it depends on having seen many frames: give fine-tuning more time"
+KNOBS: Mapping[str, str] = {
+    "fact": READ_MORE,
+    "fact_documents": READ_MORE,
+    "story": READ_MORE,
+    "recall_name": TALK_MORE,
+    "recall_word": TALK_MORE,
+    "recall_two": TALK_MORE,
+    "reading": TALK_MORE,
+    "system": TALK_MORE,
+    "system_pair": TALK_MORE,
+    "counting": LETTERS,
+    "spelling": LETTERS,
+}
+
+
+def suggestions(
+    config: Mapping[str, Any], abilities: Mapping[str, Mapping[str, Any]], curves: Sequence[Curve]
+) -> list[str]:
+    """Sentences, the most useful first. `config` is the demo's, as in its recipe.json."""
+    found = [
+        f"{each.name} in {curve.name}: {each.evidence}. {each.advice[0].upper()}{each.advice[1:]}."
+        for curve in curves
+        for each in examine(curve, band_of(curve.config, curve.verb))
+    ]
+    minutes = sum((curve.config or {}).get("budget", {}).get("minutes") or 0 for curve in curves)
+    falling = [each for each in map(_still_falling, curves) if each]
+    if falling:
+        more = f"parrotlet demo --minutes {2 * minutes:g} --name longer" if minutes else ""
+        what = f": {more}" if more else " (--steps, --minutes)"
+        found.append(f"{' and '.join(falling)}, so it is not done learning; train longer{what}")
+    found += _weak(abilities)
+    if not config.get("data"):
+        found.append("let it read your own text: parrotlet demo --data FOLDER --name mine")
+    return found
+
+
+def _still_falling(curve: Curve) -> str:
+    """Whether the validation loss fell to the end, in words; "" where it did not."""
+    points = curve.validation
+    if len(points) < 5:
+        return ""
+    before = next(loss for step, loss in reversed(points) if step <= 0.8 * points[-1][0])
+    now = points[-1][1]
+    if now > before * (1 - FALLING):
+        return ""
+    return f"the validation loss of {curve.name} was still falling ({before:.3f} to {now:.3f})"
+
+
+def _weak(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """The weakest abilities, those with the same remedy in one sentence."""
+    weak = sorted(
+        (score["rate"], name) for name, score in abilities.items() if score["high"] < GOOD
+    )[:MOST]
+    remedies: dict[str, list[str]] = {}
+    for rate, name in weak:
+        remedy = KNOBS.get(name, JUDGEMENT)
+        remedies.setdefault(remedy, []).append(f"{name.replace('_', ' ')} ({rate:.0%})")
+    return [f"weak in {', '.join(names)}: {remedy}" for remedy, names in remedies.items()]

@@ -1,0 +1,196 @@
+"""report.html: what a demo learned, as one page that a person likes to read and can mail."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from pathlib import Path
+from typing import Any
+
+from parrotlet.core.log import JsonLines
+from parrotlet.core.rundir import RECIPE, SAMPLES, read_json
+from parrotlet.evals.band import band_of
+from parrotlet.evals.curve import Curve, read_curves
+from parrotlet.evals.doctor import examine, summary
+from parrotlet.model.cost import num_parameters
+from parrotlet.terminal.advice import suggestions
+from parrotlet.terminal.charts import run_charts
+from parrotlet.terminal.duration import duration
+from parrotlet.terminal.own_text import DATA, skipped_lines, split_lines
+from parrotlet.terminal.page import bar, facts, heading, note, page, pairs, shares
+from parrotlet.terminal.svg import number
+from parrotlet.train.checkpoint import find
+
+TITLES: Mapping[str, str] = {
+    "identity": "Says who it is",
+    "fact": "Facts, asked in new words",
+    "fact_documents": "Facts it only read about",
+    "recall_name": "Recalls your name",
+    "recall_word": "Recalls a word you said",
+    "recall_two": "Recalls one of two things",
+    "system": "Obeys a system prompt",
+    "system_pair": "Obeys two orders at once",
+    "reading": "Answers from a passage",
+    "calculator": "Sums with the calculator",
+    "counting": "Counts letters",
+    "spelling": "Spells words",
+    "unknown": "Says it does not know",
+    "refusal": "Refuses what does harm",
+    "neighbour": "Helps where it looks alike",
+    "story": "Tells a story",
+    "smalltalk": "Small talk",
+}
+STAGE_TITLES = {"base": "Reading", "sft": "Learning to talk"}
+LEADS = {
+    "base": "Pretraining: guess the next token of documents, over and over.",
+    "sft": "Fine-tuning: the same, on the assistant's words of conversations.",
+}
+
+
+def report_page(directory: Path) -> str:
+    """The page of a finished demo, every number from its files."""
+    recipe = read_json(directory / RECIPE)
+    abilities = read_json(directory / "abilities.json")
+    curves = read_curves(directory)
+    body = [
+        *_head(directory, recipe, abilities, curves),
+        *_abilities(abilities),
+        *_own_text(directory),
+    ]
+    for curve in curves:
+        body += _stage(curve)
+        body += _samples(directory / curve.name)
+    body += [*_failures(abilities), *_times(directory)]
+    body += [heading("What to try next"), '<ol class="next">']
+    body += [
+        f"<li>{escape(each)}</li>" for each in suggestions(recipe["config"], abilities, curves)
+    ]
+    body += ["</ol>", _foot(directory, curves)]
+    return page(f"{directory.name}: report", body)
+
+
+def title_of(ability: str) -> str:
+    """An ability as a reader knows it."""
+    return TITLES.get(ability, ability.replace("_", " ").capitalize())
+
+
+def _head(
+    directory: Path,
+    recipe: Mapping[str, Any],
+    abilities: Mapping[str, Mapping[str, Any]],
+    curves: list[Curve],
+) -> list[str]:
+    checkpoint = find(directory / curves[-1].name)
+    seconds = sum(read_json(directory / "times.json").values())
+    tokens = sum(record["units"] for curve in curves for record in curve.records)
+    rates = [score["rate"] for score in abilities.values()]
+    bits = [record["bits_per_byte"] for record in curves[0].records if "bits_per_byte" in record]
+    numbers = {
+        "parameters": number(num_parameters(checkpoint.config)),
+        "tokens learned from": number(tokens),
+        "from nothing to here": duration(seconds),
+        "mean of the abilities": f"{sum(rates) / max(1, len(rates)):.0%}",
+    }
+    if bits:
+        numbers["bits per byte of unseen text"] = f"{bits[-1]:.3f}"
+    read = "your own text" if recipe["config"].get("data") else "a small invented world"
+    return [
+        '<p class="mark">parrotlet</p>',
+        f"<h1>{escape(directory.name)}: a chat model from nothing</h1>",
+        f'<p class="lead">It began as random numbers, read {read}, and learned to talk. '
+        f"Recipe {escape(str(recipe['config'].get('recipe')))}, seed "
+        f"{escape(str(recipe['config'].get('seed')))}.</p>",
+        facts(numbers),
+    ]
+
+
+def _abilities(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    bars = [
+        bar(
+            title_of(name),
+            score["rate"],
+            score["low"],
+            score["high"],
+            f"{score['passed']:g} of {score['count']}",
+        )
+        for name, score in abilities.items()
+    ]
+    lead = (
+        "Questions that training never held, answered greedily. The bracket is the 95% interval: "
+        "where the true rate lies, given so many questions."
+    )
+    return [heading("What it can do", lead), '<div class="bars">', *bars, "</div>"]
+
+
+def _own_text(directory: Path) -> list[str]:
+    if not (directory / DATA).exists():
+        return []
+    known = read_json(directory / DATA)
+    first, *warnings = split_lines(known)
+    lines = [f"<p>{escape(first)}.</p>", *(note(each, bad=True) for each in warnings)]
+    skipped = skipped_lines(known)
+    if skipped:
+        rows = "".join(f"<p>{escape(each)}</p>" for each in skipped[1:])
+        lines.append(f"<details><summary>{escape(skipped[0])}</summary>{rows}</details>")
+    return [heading("Your text"), *lines]
+
+
+def _stage(curve: Curve) -> list[str]:
+    band = band_of(curve.config, curve.verb)
+    drawn = [
+        heading(STAGE_TITLES.get(curve.name, curve.name), LEADS.get(curve.name, "")),
+        run_charts([curve], band),
+        note(summary(curve, band)),
+    ]
+    drawn += [
+        note(f"{each.name}: {each.evidence}. {each.advice}.", bad=True)
+        for each in examine(curve, band)
+    ]
+    return drawn
+
+
+def _samples(directory: Path) -> list[str]:
+    """What it said, prompt by prompt, from its first words to its last."""
+    said: dict[str, list[tuple[str, str]]] = {}
+    for record in JsonLines(directory / SAMPLES):
+        text = " ".join(record["text"].split()) or "(nothing)"
+        said.setdefault(record["prompt"], []).append((f"step {record['step']:,}", text))
+    lines = []
+    for prompt, rows in said.items():
+        shown = f"“{prompt.strip()} …”" if prompt.strip() else "A document of its own"
+        lines += [f"<h3>{escape(shown)}</h3>", pairs("said", rows)]
+    return lines
+
+
+def _failures(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """A few of the questions each ability was wrong on."""
+    lines = [heading("What it got wrong", "The first failures of each ability, unedited.")]
+    for name, score in abilities.items():
+        if not score["failures"]:
+            continue
+        missed = f"{score['count'] - score['passed']:g} of {score['count']} wrong"
+        lines.append(f"<details><summary>{escape(title_of(name))}<span>{missed}</span></summary>")
+        for each in score["failures"]:
+            rows = [("asked", each["asked"]), ("said", each["said"] or "(nothing)")]
+            if each["wanted"]:
+                rows.append(("wanted", each["wanted"]))
+            lines.append(pairs("talk", rows))
+        lines.append("</details>")
+    return lines if len(lines) > 1 else []
+
+
+def _times(directory: Path) -> list[str]:
+    times = read_json(directory / "times.json")
+    parts = {name: (seconds, duration(seconds)) for name, seconds in times.items()}
+    return [heading("Where the time went"), shares(parts)]
+
+
+def _foot(directory: Path, curves: list[Curve]) -> str:
+    recipe = read_json(directory / curves[-1].name / RECIPE)
+    made = f"parrotlet {recipe.get('parrotlet', '')}, PyTorch {recipe.get('torch', '')}, "
+    made += f"{recipe.get('threads', '?')} threads"
+    return (
+        f"<footer><p>Talk to it: <code>parrotlet chat {escape(str(directory))}</code> · curves: "
+        f"<code>parrotlet plot {escape(str(directory))}</code></p><p>{escape(made)}. Every number "
+        "on this page was read from the run's own files.</p></footer>"
+    )
