@@ -194,9 +194,7 @@ def test_redirect_that_never_ends(hub: Hub, tmp_path: Path) -> None:
     ],
     ids=str,
 )
-def test_refusals(
-    hub: Hub, tmp_path: Path, waits: list[float], fault: Fault, said: str
-) -> None:
+def test_refusals(hub: Hub, tmp_path: Path, waits: list[float], fault: Fault, said: str) -> None:
     fault.times = 99
     hub.faults = [fault]
     assert said in refused(hub, tmp_path)
