@@ -34,10 +34,14 @@ def add_chat_tokens(
     template = tokenizer.template
     if chat_template(template) is not None:
         raise UsageError("the tokenizer has control tokens for turns already; no --chat-tokens")
-    native = replace(NATIVE_UNSPACED, bos=template.bos, begin=(Control(template.bos),))
     others = NATIVE_UNSPACED.specials[1:]  # the first is bos
     fresh = tuple(name for name in others if name not in template.specials)
-    chat = replace(native, specials=template.specials + fresh)
+    chat = replace(
+        NATIVE_UNSPACED,
+        specials=template.specials + fresh,
+        bos=template.bos,
+        begin=(Control(template.bos),),
+    )
     made = replace(tokenizer, template=chat)
     generator = torch.Generator().manual_seed(seed)
     size = max(config.vocab_size, made.vocab_size)

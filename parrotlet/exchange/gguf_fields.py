@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from parrotlet.core.errors import CheckpointError, UsageError
 from parrotlet.exchange.dialects import chat_template
-from parrotlet.exchange.merges import merges_of, token_names
+from parrotlet.exchange.merges import merges_of, pair_names, token_names
 from parrotlet.model.config import ModelConfig
 from parrotlet.text.bpe import QWEN2_PATTERN
 from parrotlet.text.gpt2_vocab import GPT2_PATTERN
@@ -67,7 +67,7 @@ def tokenizer_fields(tokenizer: Tokenizer, vocab_size: int) -> dict[str, Value]:
         "tokenizer.ggml.pre": PATTERNS[tokenizer.pattern],
         "tokenizer.ggml.tokens": tokens + specials + [f"[PAD{index}]" for index in padding],
         "tokenizer.ggml.token_type": types,
-        "tokenizer.ggml.merges": [" ".join(token_names(pair)) for pair in pairs],
+        "tokenizer.ggml.merges": [" ".join(pair) for pair in pair_names(pairs)],
         "tokenizer.ggml.bos_token_id": tokenizer.bos_id,
         "tokenizer.ggml.eos_token_id": tokenizer.stop_id,
         "tokenizer.ggml.add_bos_token": adds_bos(tokenizer),

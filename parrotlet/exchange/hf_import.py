@@ -44,8 +44,9 @@ def import_folder(
     tokenizer, note = read_tokenizer(path, config.arch)
     _check_fit(path, config, tokenizer, say)
     tensors = read_weights(path, config)
-    say(note)
-    if chat_tokens:
+    if not chat_tokens:
+        say(note)
+    else:
         first = tokenizer.vocab_size
         config, tensors, tokenizer = add_chat_tokens(config, tensors, tokenizer)
         say(

@@ -16,7 +16,7 @@ from parrotlet.core.errors import CheckpointError, DataError, RunError
 from parrotlet.core.rundir import read_json
 from parrotlet.exchange.dialects import IM_END, IM_START, chat_template, chatml, plain
 from parrotlet.exchange.hf_tokenizer_write import TEMPLATE_KEY, TOKENIZER, TOKENIZER_CONFIG
-from parrotlet.exchange.merges import merges_of, token_names
+from parrotlet.exchange.merges import merges_of, pair_names
 from parrotlet.text.bpe import NUM_BYTES, QWEN2_PATTERN
 from parrotlet.text.gpt2_vocab import END_OF_TEXT, GPT2_PATTERN, byte_alphabet
 from parrotlet.text.template import Template
@@ -160,7 +160,7 @@ def _tokens(vocabulary: Vocabulary) -> tuple[bytes, ...]:
     if set(tokens[:NUM_BYTES]) != {bytes([value]) for value in range(NUM_BYTES)}:
         raise DataError(f"its first {NUM_BYTES} tokens are not the single bytes")
     merges = merges_of(tokens)
-    if merges is None or [tuple(token_names(pair)) for pair in merges] != list(vocabulary.merges):
+    if merges is None or tuple(pair_names(merges)) != vocabulary.merges:
         raise DataError("its tokens are not numbered in the order of its merges")
     return tokens
 

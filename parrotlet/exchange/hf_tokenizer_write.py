@@ -11,7 +11,7 @@ from typing import Any
 
 from parrotlet.core.errors import UsageError
 from parrotlet.exchange.dialects import chat_template
-from parrotlet.exchange.merges import merges_of, token_names
+from parrotlet.exchange.merges import merges_of, pair_names, token_names
 from parrotlet.text.tokenizer import Tokenizer
 
 TOKENIZER, TOKENIZER_CONFIG, SPECIALS = (
@@ -93,7 +93,7 @@ def _names_and_merges(tokenizer: Tokenizer) -> tuple[list[str], list[list[str]]]
             "the ids of this tokenizer are not an order of merges, which transformers needs; "
             "export a model with a tokenizer that was trained here or imported"
         )
-    return token_names(tokenizer.tokens), [token_names(pair) for pair in merges]
+    return token_names(tokenizer.tokens), [list(pair) for pair in pair_names(merges)]
 
 
 def _added(name: str, token: int) -> dict[str, Any]:

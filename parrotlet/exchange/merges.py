@@ -44,3 +44,10 @@ def token_names(tokens: Sequence[bytes]) -> list[str]:
     """Tokens as the files of GPT-2 and Qwen write them: one visible character for each byte."""
     visible = {byte: character for character, byte in byte_alphabet().items()}
     return ["".join(visible[byte] for byte in token) for token in tokens]
+
+
+def pair_names(merges: Sequence[tuple[bytes, bytes]]) -> list[tuple[str, str]]:
+    """Merges as those files write them."""
+    left = token_names([pair[0] for pair in merges])
+    right = token_names([pair[1] for pair in merges])
+    return list(zip(left, right, strict=True))

@@ -155,10 +155,10 @@ class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
 
     def __init__(self, config: SwiftConfig) -> None:
         super().__init__(config)
-        self.embed = nn.Embedding(config.vocab_size, config.hidden_size)
+        self.embed: nn.Module = nn.Embedding(config.vocab_size, config.hidden_size)
         layers = range(config.num_hidden_layers)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in layers)
-        self.head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
+        self.head: nn.Module = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
     def get_input_embeddings(self) -> nn.Module:

@@ -6,6 +6,7 @@ import gzip
 import json
 import zipfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -112,6 +113,16 @@ def test_characters() -> None:
         tokenizer.encode("bañana")
     assert "'ñ' (U+00F1)" in str(caught.value)
     assert " " in train_char(["ab"], NATIVE).decode(train_char(["ab"], NATIVE).encode(" "))
+
+
+def test_characters_are_composed_only_where_asked(small: Tokenizer) -> None:
+    apart, whole = "cafe\u0301", "caf\u00e9"
+    composing = replace(small, nfc=True)
+    assert composing.encode(apart) == composing.encode(whole) == small.encode(whole)
+    assert small.decode(small.encode(apart)) == apart
+    assert "nfc" not in small.to_json()  # older tokenizers keep their fingerprints
+    assert Tokenizer.from_json(composing.to_json()) == composing
+    assert composing.fingerprint != small.fingerprint
 
 
 def test_fingerprints_tell_tokenizers_apart(small: Tokenizer) -> None:
