@@ -28,28 +28,41 @@ class Recipe:
     summary: str
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     sft: SftConfig = field(default_factory=lambda: SftConfig(start=Path("runs")))
-    eval_cases: int = 100  # of each ability, at the end of a demo
+    eval_cases: int = 200  # of each ability, at the end of a demo
 
+
+# a model of about a million parameters, two thousand tokens a step
+SMALL = OptimizerConfig(matrix_lr=0.03, warmup_steps=5, cooldown=0.6)
 
 RECIPES = {
     "default": Recipe(
         summary="your own text, sized by --depth and --minutes",
-        pretrain=PretrainConfig(budget=BudgetConfig(minutes=5)),
-        sft=SftConfig(start=Path("runs"), budget=BudgetConfig(minutes=3)),
+        pretrain=PretrainConfig(
+            budget=BudgetConfig(minutes=5, batch_tokens=4096),
+            optim=OptimizerConfig(matrix_lr=0.03),
+        ),
+        sft=SftConfig(
+            start=Path("runs"),
+            budget=BudgetConfig(minutes=3, batch_tokens=4096),
+            optim=OptimizerConfig(matrix_lr=0.01, embedding_lr=0.03),
+        ),
     ),
     "demo": Recipe(
         summary="the embedded world: from nothing to a chat in minutes, on two cores",
         pretrain=PretrainConfig(
             recipe="demo",
             text=TokenizerConfig(vocab_size=1024),
-            shape=ShapeConfig(arch="qwen3", depth=4, width=192, heads=6, context=256),
-            budget=BudgetConfig(minutes=2.0, batch_tokens=4096),
+            shape=ShapeConfig(arch="qwen3", depth=4, width=128, heads=4, context=256),
+            budget=BudgetConfig(minutes=1.3, batch_tokens=2048),
+            optim=SMALL,
             prompts=("Once upon a time", "The "),
         ),
         sft=SftConfig(
             start=Path("runs"),
             recipe="demo",
-            budget=BudgetConfig(minutes=4.5, batch_tokens=4096),
+            data=SftDataConfig(world_conversations=80_000, world_documents=8_000),
+            budget=BudgetConfig(minutes=5.5, batch_tokens=2048),
+            optim=SMALL,
             prompts=("Who are you?", "What is 17 + 25?", "How many e are in letter?"),
         ),
     ),
