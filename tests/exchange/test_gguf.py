@@ -207,7 +207,8 @@ def test_what_the_proof_says(tmp_path: Path) -> None:
     made = checkpoint(tmp_path / "run", shape("qwen3"))
     exact = export(made, "gguf", tmp_path / "exact", kind="f32")
     assert "bit for bit" in exact[0] and exact[1].endswith(" by 0")
-    assert export(made, "gguf", tmp_path / "rough", kind="q8_0")[1] > exact[1]
+    rough = export(made, "gguf", tmp_path / "rough", kind="q8_0")
+    assert 0 < float(rough[1].split()[-1]) < 1
     assert "within the rounding of f16" in export(made, "gguf", tmp_path / "left_out")[0]
 
 
