@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from parrotlet.core.errors import DataError
 from parrotlet.data.compression import COMPRESSIONS, DAMAGED, open_binary
 from parrotlet.data.formats import READERS, Errors, Reader, format_of
 
+SHOWN = 8  # skipped files that are named; the others are counted
 KNOWN = f"{', '.join(READERS)}, each also with {' or '.join(COMPRESSIONS)}"
 
 
@@ -43,6 +45,15 @@ class Skipped:
 
     path: Path
     reason: str
+
+
+def skipped_lines(skipped: Sequence[Skipped]) -> list[str]:
+    """What was not read, for a person: how many files of which kinds, the first few and why."""
+    kinds = Counter(format_of(each.path) or "no suffix" for each in skipped)
+    counted = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common())
+    lines = [f"{len(skipped)} files skipped: {counted}"] if skipped else []
+    lines += [f"skipped {each.path}: {each.reason.split(':')[0]}" for each in skipped[:SHOWN]]
+    return lines + [f"and {len(skipped) - SHOWN} more"] * (len(skipped) > SHOWN)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -36,6 +36,11 @@ class Finding:
     evidence: str
     advice: str
 
+    @property
+    def sentence(self) -> str:
+        """The evidence, then the advice."""
+        return f"{self.evidence}. {self.advice[0].upper()}{self.advice[1:]}."
+
 
 Rule = Callable[[Curve, Band | None], Finding | None]
 
@@ -248,7 +253,7 @@ def examine(curve: Curve, band: Band | None = None) -> list[Finding]:
 def summary(curve: Curve, band: Band | None = None) -> str:
     """One sentence on how far the run is and where its loss stands."""
     text = (
-        f"step {curve.steps[-1]:,} of {curve.total:,}, loss {_first(curve.smooth):.3f} -> "
+        f"step {curve.steps[-1]:,} of {curve.total:,}, loss {_first(curve.smooth):.3f} to "
         f"{curve.smooth[-1]:.3f}"
     )
     if curve.validation:

@@ -21,6 +21,13 @@ from parrotlet.model.config import Architecture
 from parrotlet.optim.config import OptimizerConfig
 
 T = TypeVar("T")
+SEEDS = 2**63
+
+
+def check_seed(seed: int) -> None:
+    """UsageError for a seed that random generators do not take."""
+    if not 0 <= seed < SEEDS:
+        raise UsageError(f"--seed {seed}: choose a whole number from 0 to {SEEDS - 1}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +48,9 @@ class RunConfig:
     """CPU threads; left out, PyTorch's choice."""
     show_batch: bool = False
     """Before the first step, print one row of the first batch as text, with what is learned."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +80,9 @@ class TokenizerConfig:
     """Byte-level BPE, or one token per character."""
     vocab_size: int = 4096
     """Size of the BPE vocabulary, control tokens included."""
+    world_talk: int = 0
+    """Conversations of the embedded world that a BPE tokenizer is trained on besides --data, so
+    that it splits them well when they are learned later."""
 
 
 @dataclass(frozen=True, kw_only=True)

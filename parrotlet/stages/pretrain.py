@@ -7,7 +7,7 @@ from pathlib import Path
 
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.shards import Shards, tokenize
-from parrotlet.data.sources import Source, open_sources
+from parrotlet.data.sources import FileSource, Source, open_sources, skipped_lines
 from parrotlet.data.streams import RowStream, evaluation_batches
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.bpb import bits_per_byte
@@ -17,11 +17,11 @@ from parrotlet.stages.plan import Plan, make_plan, model_config
 from parrotlet.stages.run import Display, Stage, opened, remember, run_directory, run_stage
 from parrotlet.stages.samples import continuations
 from parrotlet.stages.show import show_batch
-from parrotlet.stages.tokenizer import tokenizer_for
+from parrotlet.stages.tokenizer import bytes_per_character, split_advice, tokenizer_for
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import wait_for_all
-from parrotlet.world.source import WorldDocuments, WorldWords
+from parrotlet.world.source import WithTalk, WorldDocuments, WorldWords
 
 EVALUATION_TOKENS = 262_144  # of validation text in an evaluation on the way
 WORLD_WORDS = 10_000  # documents and conversations of the world that its tokenizer is trained on
@@ -58,7 +58,10 @@ def _prepare(
     """Tokenizer and shards: made by the main rank, opened by all."""
     if runtime.is_main:
         source = source_for(config.data, config.run.seed)
-        words = source if config.data.data else WorldWords(config.run.seed, WORLD_WORDS)
+        if isinstance(source, FileSource):
+            for line in skipped_lines(source.skipped):
+                display.say(line)
+        words = _words(config, source)
         tokenizer = tokenizer_for(config.text, words, directory / "tokenizer", display)
         remember(directory, "pretrain", config)
         display.say(f"tokenizing into {directory / 'data'}")
@@ -74,8 +77,22 @@ def _prepare(
             f"{shards.train.num_bytes / max(1, len(shards.train)):.2f} a token), "
             f"{len(shards.validation):,} for validation"
         )
+        if config.data.data and config.text.kind == "bpe":
+            per_token = shards.train.num_bytes / max(1, len(shards.train))
+            wide = bytes_per_character(source)
+            for line in filter(None, [split_advice(per_token, wide, tokenizer.vocab_size)]):
+                display.say(line)
     wait_for_all(runtime)
     return Tokenizer.load(directory / "tokenizer"), Shards.open(directory / "data")
+
+
+def _words(config: PretrainConfig, source: Source) -> Source:
+    """What the tokenizer is trained on."""
+    if not config.data.data:
+        return WorldWords(config.run.seed, WORLD_WORDS)
+    if config.text.world_talk:
+        return WithTalk(source, config.run.seed, config.text.world_talk)
+    return source
 
 
 def _stage(config: PretrainConfig, runtime: Runtime, tokenizer: Tokenizer, shards: Shards) -> Stage:

@@ -256,9 +256,9 @@ def enough_steps(minutes: float, seconds: float) -> int:
     if steps < LEAST_STEPS:
         needed = USEFUL_STEPS * seconds / 60
         raise UsageError(
-            f"--minutes {minutes:g} is {steps} steps of this model on this machine, too few to "
-            f"learn anything; {USEFUL_STEPS} steps would take --minutes {needed:.2g}, a smaller "
-            "model or batch less"
+            f"{minutes:.2g} minutes are {steps} steps of this model on this machine, too few to "
+            f"learn anything: {USEFUL_STEPS} steps take {needed:.2g} minutes; give more --minutes, "
+            "or take a smaller model or batch"
         )
     return steps
 

@@ -13,6 +13,9 @@ from parrotlet.text.tokenizer import FILE_NAME, Tokenizer
 from parrotlet.text.train import train_bpe, train_char
 from parrotlet.train.checkpoint import find
 
+COARSE = 2.2  # bytes a token: fewer, and the text is badly split
+WIDE = 1.5
+SAMPLE = 200_000
 TRAINING_CHARACTERS = 50_000_000  # more text changes merges little and takes its time
 
 
@@ -47,6 +50,31 @@ def _some(texts: Iterable[str]) -> Iterator[str]:
         left -= len(text)
         if left <= 0:
             return
+
+
+def bytes_per_character(source: Source) -> float:
+    """UTF-8 bytes a character, on the first SAMPLE characters: above 1.5, few are Latin letters."""
+    characters = size = 0
+    for document in source.documents():
+        characters += len(document.text)
+        size += len(document.text.encode())
+        if characters >= SAMPLE:
+            break
+    return size / max(1, characters)
+
+
+def split_advice(per_token: float, per_character: float, vocab_size: int) -> str:
+    """What to do about a BPE tokenizer that gets few bytes into a token; "" where it does well."""
+    if per_token >= COARSE:
+        return ""
+    script = ""
+    if per_character > WIDE:
+        script = f" (a character of this script takes {per_character:.1f} bytes)"
+    return (
+        f"the tokenizer splits this text badly: {per_token:.2f} bytes a token, "
+        f"{per_token / per_character:.2f} characters{script}; a larger vocabulary lets the model "
+        f"read more at once: --vocab-size {4 * vocab_size}"
+    )
 
 
 def load_tokenizer(path: Path) -> Tokenizer:

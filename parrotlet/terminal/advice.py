@@ -39,7 +39,7 @@ def suggestions(
 ) -> list[str]:
     """Sentences, the most useful first. `config` is the demo's, as in its recipe.json."""
     found = [
-        f"{each.name} in {curve.name}: {each.evidence}. {each.advice[0].upper()}{each.advice[1:]}."
+        f"{each.name} in {curve.name}: {each.sentence}"
         for curve in curves
         for each in examine(curve, band_of(curve.config, curve.verb))
     ]

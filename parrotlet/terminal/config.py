@@ -8,6 +8,8 @@ from typing import Literal
 
 import tyro
 
+from parrotlet.stages.config import check_seed
+
 
 @dataclass(frozen=True, kw_only=True)
 class MachineConfig:
@@ -101,3 +103,6 @@ class DemoConfig:
     """cpu, cuda, mps, or auto."""
     chat: bool = True
     """Open a chat at the end, where there is a terminal (SERVE=0 turns it off too)."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)

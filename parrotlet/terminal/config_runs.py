@@ -8,6 +8,7 @@ from typing import Literal
 
 import tyro
 
+from parrotlet.stages.config import check_seed
 from parrotlet.terminal.config import MachineConfig
 
 
@@ -23,6 +24,9 @@ class WorldConfig:
     """How many of each kind."""
     seed: int = 0
     """Seed of the world."""
+
+    def __post_init__(self) -> None:
+        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,7 +17,7 @@ from rich.console import Console
 
 from parrotlet.core.errors import RunError
 from parrotlet.core.rundir import RECIPE, read_json, write_file, write_json
-from parrotlet.data.sources import FileSource, open_sources
+from parrotlet.data.sources import open_sources
 from parrotlet.evals.band import band_of
 from parrotlet.evals.world import evaluate_world
 from parrotlet.recipes import Recipe, recipe
@@ -28,7 +28,7 @@ from parrotlet.terminal.chat import ChatSession, chat
 from parrotlet.terminal.config import ChatConfig, DemoConfig, MachineConfig
 from parrotlet.terminal.demo_stages import BASE, TUNED, directory_of, stages_of
 from parrotlet.terminal.load import load
-from parrotlet.terminal.own_text import DATA, look, remember_split, skipped_lines, split_lines
+from parrotlet.terminal.own_text import DATA, look, remember_split
 from parrotlet.terminal.progress import Counting, StageDisplay
 from parrotlet.terminal.report import markdown_report, show_report
 from parrotlet.terminal.report_page import report_page
@@ -53,7 +53,7 @@ def demo(config: DemoConfig) -> int:
     source = open_sources(config.data) if config.data else None
     _remember(directory, config)
     if source is not None:
-        _look(directory, source, console)
+        write_json(directory / DATA, look(source))
     finished = _train(directory, base, tuned, console)
     if not finished:
         console.print(f"stopped and saved; go on with: parrotlet resume {directory}")
@@ -74,21 +74,17 @@ def _remember(directory: Path, config: DemoConfig) -> None:
     recipe_json = read_json(path)
     stored = recipe_json.get("config", {})
     given = to_json(config)
-    for name in ("recipe", "seed", "data", "minutes", "vocab_size"):
+    base = directory / BASE / RECIPE
+    begun = base.exists() and "steps" in read_json(base)  # until then the budget may change
+    for name in ("recipe", "seed", "data", "vocab_size", *(["minutes"] if begun else [])):
         wanted = given[name]
         if recipe_json.get("verb") != "demo" or (stored.get(name) or None) != (wanted or None):
             raise RunError(
                 f"{directory} was made with {name} {stored.get(name)!r}, not {wanted!r}; choose "
                 "another --name, or remove the folder"
             )
-
-
-def _look(directory: Path, source: FileSource, console: Console) -> None:
-    """Say which of a person's files are read and which are not; kept in data.json."""
-    if not (directory / DATA).exists():
-        write_json(directory / DATA, look(source))
-    for line in skipped_lines(read_json(directory / DATA)):
-        console.print(line, style="dim", highlight=False, markup=False)
+    if not begun:
+        write_json(path, {**recipe_json, "config": given})
 
 
 def _train(directory: Path, base: PretrainConfig, tuned: SftConfig, console: Console) -> bool:
@@ -102,8 +98,6 @@ def _train(directory: Path, base: PretrainConfig, tuned: SftConfig, console: Con
             return False
     if own:
         remember_split(directory, directory / BASE)
-        for line in split_lines(read_json(directory / DATA)):
-            console.print(line, highlight=False, markup=False)
     console.rule("[bold]2. talk: fine-tuning on conversations", align="left")
     band = band_of(to_json(tuned), "sft")
     with _timed(directory, "fine-tuning"), StageDisplay("sft", console, band=band) as display:

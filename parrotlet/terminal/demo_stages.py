@@ -11,6 +11,7 @@ from parrotlet.recipes import recipe
 from parrotlet.stages.config import BudgetConfig, PretrainConfig, RunConfig, SftConfig
 from parrotlet.terminal.config import DemoConfig
 
+TALKS_FOR_WORDS = 2_000  # conversations that the tokenizer of a person's own text sees too
 BASE, TUNED = "base", "sft"  # folders of the stages
 
 
@@ -33,7 +34,11 @@ def stages_of(config: DemoConfig) -> tuple[PretrainConfig, SftConfig]:
         base = replace(
             base,
             data=replace(base.data, data=config.data),
-            text=replace(base.text, vocab_size=config.vocab_size or base.text.vocab_size),
+            text=replace(
+                base.text,
+                vocab_size=config.vocab_size or base.text.vocab_size,
+                world_talk=TALKS_FOR_WORDS,
+            ),
             prompts=(),  # the model begins documents of its own: nobody knows what they are about
         )
         tuned = replace(tuned, data=replace(tuned.data, world_talk="general"))

@@ -11,10 +11,10 @@ from html import escape
 
 STYLE = """
 :root { color-scheme: light dark; --paper: #faf9f5; --card: #ffffff; --ink: #1b211d;
-  --soft: #5d6a62; --rule: #e2e4dc; --accent: #14744a; --wash: #e5f1e9;
+  --soft: #5d6a62; --rule: #e2e4dc; --accent: #14744a; --wash: #e5f1e9; --warn: #fbefe0;
   --c0: #14744a; --c1: #2563c9; --c2: #c2600a; --c3: #a52f83; --c4: #0d7d8c; --c5: #8a6d00; }
 @media (prefers-color-scheme: dark) { :root { --paper: #101412; --card: #181d1a; --ink: #e4eae6;
-  --soft: #98a69e; --rule: #2b332e; --accent: #5fd09a; --wash: #1b3327;
+  --soft: #98a69e; --rule: #2b332e; --accent: #5fd09a; --wash: #1b3327; --warn: #3a2a18;
   --c0: #5fd09a; --c1: #7daaf8; --c2: #f2a05a; --c3: #e58ccb; --c4: #5cc9d8; --c5: #d9bd4f; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui,
@@ -23,7 +23,7 @@ main { max-width: 1020px; margin: 0 auto; padding: 44px 20px 72px; }
 h1 { font-size: 2rem; line-height: 1.15; margin: 0 0 6px; letter-spacing: -0.02em; }
 h2 { font-size: 1.2rem; margin: 52px 0 4px; letter-spacing: -0.01em; }
 h3 { font-size: .95rem; margin: 26px 0 8px; }
-p { margin: 6px 0; } .lead { color: var(--soft); max-width: 46rem; margin: 0 0 14px; }
+p { margin: 6px 0; } .lead { color: var(--soft); max-width: 50rem; margin: 0 0 14px; }
 code, pre { font: .86em/1.5 ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; }
 code { background: var(--wash); border-radius: 4px; padding: 1px 5px; }
 .mark { color: var(--accent); font-weight: 650; font-size: .84rem; margin: 0 0 10px; }
@@ -77,14 +77,15 @@ summary span { color: var(--soft); font-weight: 400; font-size: .88rem; margin-l
   font-size: .92rem; } .talk dt { color: var(--soft); } .talk dd { margin: 0; }
 .note { border-left: 3px solid var(--accent); background: var(--wash); border-radius: 0 8px 8px 0;
   padding: 9px 14px; margin: 10px 0; font-size: .93rem; }
-.note.bad { border-color: var(--c2); }
+.note.bad { border-color: var(--c2); background: var(--warn); }
 ol.next { padding-left: 1.2rem; } ol.next li { margin: 8px 0; }
 footer { color: var(--soft); font-size: .84rem; margin-top: 56px; border-top: 1px solid var(--rule);
   padding-top: 14px; }
 @media (max-width: 620px) { main { padding: 28px 14px 48px; } h1 { font-size: 1.6rem; }
   .bar { grid-template-columns: 1fr auto; gap: 3px 10px; padding: 8px 0; }
   .track { grid-column: 1 / -1; grid-row: 2; } .said { grid-template-columns: 1fr; }
-  .said dd { margin-bottom: 6px; } }
+  .said dd { margin-bottom: 6px; }
+  .facts div:last-child:nth-child(odd) { grid-column: 1 / -1; } }
 """
 
 

@@ -60,7 +60,7 @@ def plot_page(stages: dict[str, list[Curve]]) -> str:
         for curve in curves:
             body.append(note(f"{curve.name}: {summary(curve, band)}"))
             body += [
-                note(f"{curve.name}, {each.name}: {each.evidence}. {each.advice}.", bad=True)
+                note(f"{curve.name}, {each.name}: {each.sentence}", bad=True)
                 for each in examine(curve, band)
             ]
     return page(", ".join(names), body)

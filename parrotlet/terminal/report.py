@@ -12,6 +12,7 @@ from rich.table import Table
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, SAMPLES, read_json
 from parrotlet.terminal.duration import duration
+from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.train.checkpoint import find
 
 STAGES = ("base", "sft")
@@ -77,6 +78,9 @@ def markdown_report(directory: Path) -> str:
     """The report as a document that stands alone."""
     lines = [f"# {directory.name}: report", ""]
     lines += [f"- {line}" for line in facts(directory)]
+    if (directory / DATA).exists():
+        known = read_json(directory / DATA)
+        lines += [f"- {line}" for line in (*text_lines(known), *left_out(known))]
     lines += ["", *abilities_table(directory)]
     for stage in STAGES:
         lines += ["", f"## What it said while learning: {stage}", ""]

@@ -16,7 +16,7 @@ from parrotlet.model.cost import num_parameters
 from parrotlet.terminal.advice import suggestions
 from parrotlet.terminal.charts import run_charts
 from parrotlet.terminal.duration import duration
-from parrotlet.terminal.own_text import DATA, skipped_lines, split_lines
+from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.terminal.page import bar, facts, heading, note, page, pairs, shares
 from parrotlet.terminal.svg import number
 from parrotlet.train.checkpoint import find
@@ -92,7 +92,7 @@ def _head(
         "mean of the abilities": f"{sum(rates) / max(1, len(rates)):.0%}",
     }
     if bits:
-        numbers["bits per byte of unseen text"] = f"{bits[-1]:.3f}"
+        numbers["bits per unseen byte"] = f"{bits[-1]:.3f}"
     read = "your own text" if recipe["config"].get("data") else "a small invented world"
     return [
         '<p class="mark">parrotlet</p>',
@@ -126,9 +126,9 @@ def _own_text(directory: Path) -> list[str]:
     if not (directory / DATA).exists():
         return []
     known = read_json(directory / DATA)
-    first, *warnings = split_lines(known)
+    first, *warnings = text_lines(known)
     lines = [f"<p>{escape(first)}.</p>", *(note(each, bad=True) for each in warnings)]
-    skipped = skipped_lines(known)
+    skipped = left_out(known)
     if skipped:
         rows = "".join(f"<p>{escape(each)}</p>" for each in skipped[1:])
         lines.append(f"<details><summary>{escape(skipped[0])}</summary>{rows}</details>")
@@ -143,7 +143,7 @@ def _stage(curve: Curve) -> list[str]:
         note(summary(curve, band)),
     ]
     drawn += [
-        note(f"{each.name}: {each.evidence}. {each.advice}.", bad=True)
+        note(f"{each.name.capitalize()}: {each.sentence}", bad=True)
         for each in examine(curve, band)
     ]
     return drawn

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from parrotlet.data.sources import Document
+from parrotlet.data.sources import Document, Source
 from parrotlet.world.entities import World
-from parrotlet.world.records import conversations, documents
+from parrotlet.world.records import conversations, documents, general_conversations
 
 
 @dataclass(frozen=True)
@@ -20,6 +20,22 @@ class WorldDocuments:
     def documents(self) -> Iterator[Document]:
         """Documents 0 to count."""
         return documents(World(self.seed), self.count)
+
+
+@dataclass(frozen=True)
+class WithTalk:
+    """The documents of another source, then the messages of general conversations."""
+
+    source: Source
+    seed: int
+    count: int  # conversations
+
+    def documents(self) -> Iterator[Document]:
+        """All documents, then every message."""
+        yield from self.source.documents()
+        for index, talk in enumerate(general_conversations(World(self.seed), self.count)):
+            for message in talk.messages:
+                yield Document(message.text, f"world {self.seed}: general conversation {index}")
 
 
 @dataclass(frozen=True)
