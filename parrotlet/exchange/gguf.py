@@ -6,6 +6,9 @@
 Matrices are written in the kind asked for, everything else in float32: norms and biases, GPT-2's
 positions, and for q8_0 what does not divide into blocks. The file is written by the gguf package,
 read back, and compared field by field and tensor by tensor.
+
+Not covered: tools. llama.cpp takes <|call|> for the end of an answer, as another model's token of
+that name is, and Ollama looks for calls in JSON.
 """
 
 from __future__ import annotations

@@ -17,7 +17,7 @@ import shutil
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from parrotlet.core.errors import CheckpointError, RunError, UsageError
 from parrotlet.core.rundir import finish_file, growing_file, lock, part_of
@@ -27,6 +27,7 @@ NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHARD = re.compile(r"model-\d+-of-\d+\.safetensors")
 PICKLE = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+LARGE = 20_000_000  # bytes; of larger files every tenth is told
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 SMALL = (
     "config.json",
@@ -85,7 +86,7 @@ def fetch_model(
             _check_space(folder, missing)
             for file in missing:
                 say(f"{file.name}: {file.size:,} bytes")
-                _fetch(client, commit, folder / file.name, file)
+                _fetch(client, commit, folder / file.name, file, say)
     except OSError as error:
         raise RunError(
             f"cannot write {folder}: {error.strerror or error}; free some space or choose another "
@@ -122,10 +123,12 @@ def _remote(sibling: Any) -> RemoteFile:
     return RemoteFile(name=sibling.rfilename, size=sibling.size, sha256=sha256, blob=blob)
 
 
-def _fetch(client: HubClient, commit: str, path: Path, file: RemoteFile) -> None:
+def _fetch(
+    client: HubClient, commit: str, path: Path, file: RemoteFile, say: Callable[[str], None]
+) -> None:
     """Download until the file is whole, check it, give it its name."""
     client.until_done(
-        attempt=lambda: _attempt(client, commit, path, file),
+        attempt=lambda: _attempt(client, commit, path, file, say),
         progress=lambda: _size(part_of(path)),
         doing=f"the download of {file.name} from {client.address}",
     )
@@ -139,21 +142,31 @@ def _fetch(client: HubClient, commit: str, path: Path, file: RemoteFile) -> None
     finish_file(path)
 
 
-def _attempt(client: HubClient, commit: str, path: Path, file: RemoteFile) -> None:
+def _attempt(
+    client: HubClient, commit: str, path: Path, file: RemoteFile, say: Callable[[str], None]
+) -> None:
     """Go on with the file, by one request; ConnectionError where less came than was to come."""
     with growing_file(path) as part:
-        have = part.tell()
-        if have < file.size:
-            with client.open(commit, file.name, have) as response:
-                if response.status_code != 206:  # the whole file, whatever was asked for
-                    part.truncate(0)
-                    part.seek(0)
-                for chunk in response.iter_raw():
-                    part.write(chunk[: file.size - part.tell()])
-                    if part.tell() == file.size:
-                        break
+        if part.tell() < file.size:
+            with client.open(commit, file.name, part.tell()) as response:
+                _receive(response, part, file, say)
         if part.tell() < file.size:
             raise ConnectionError(f"it ended after {part.tell():,} of {file.size:,} bytes")
+
+
+def _receive(response: Any, part: IO[bytes], file: RemoteFile, say: Callable[[str], None]) -> None:
+    """Append what comes, up to the file's size; every tenth of a large file is told."""
+    if response.status_code != 206:  # the whole file, whatever was asked for
+        part.truncate(0)
+        part.seek(0)
+    for chunk in response.iter_raw():
+        before = part.tell()
+        part.write(chunk[: file.size - before])
+        tenth = part.tell() * 10 // file.size
+        if file.size > LARGE and tenth > before * 10 // file.size:
+            say(f"{file.name}: {tenth * 10}%")
+        if part.tell() == file.size:
+            break
 
 
 def _is_whole(path: Path, file: RemoteFile) -> bool:

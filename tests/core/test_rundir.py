@@ -18,7 +18,10 @@ from parrotlet.core.errors import RunError
 from parrotlet.core.rundir import (
     STEP,
     check_name,
+    finish_file,
+    growing_file,
     lock,
+    part_of,
     read_json,
     step_name,
     write_file,
@@ -207,3 +210,18 @@ def test_lock_where_no_folder_can_be(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(RunError, match="cannot write in"), lock(tmp_path / "file" / "run"):
         pass
+
+
+def test_file_that_grows_in_several_attempts(tmp_path: Path) -> None:
+    path = tmp_path / "folder" / "large"
+    with pytest.raises(Killed), growing_file(path) as file:
+        file.write(OLD)
+        raise Killed
+    assert not path.exists()
+    with growing_file(path) as file:
+        assert file.tell() == len(OLD)
+        file.write(NEW)
+    assert part_of(path).read_bytes() == OLD + NEW
+    finish_file(path)
+    assert path.read_bytes() == OLD + NEW
+    assert [each.name for each in path.parent.iterdir()] == ["large"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import socket
+import sys
 from collections import namedtuple
 from collections.abc import Iterator
 from pathlib import Path
@@ -232,10 +233,10 @@ def test_no_space_is_known_before(
 
 
 def test_disk_that_fills_up(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(client: object, commit: str, path: Path, file: object) -> None:
+    def full(*arguments: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(hub_module, "_attempt", full)
+    monkeypatch.setattr(hub_module, "_receive", full)
     assert "No space left on device" in refused(hub, tmp_path)
 
 
@@ -280,3 +281,30 @@ def test_says_what_it_does(hub: Hub, tmp_path: Path) -> None:
     lines: list[str] = []
     fetch_model("ann/tiny", tmp_path, endpoint=hub.address, say=lines.append)
     assert OLD in lines[0] and any("700,000 bytes" in line for line in lines)
+
+
+def test_large_files_say_how_far_they_are(
+    hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_module, "LARGE", 500_000)
+    lines: list[str] = []
+    fetch_model("ann/tiny", tmp_path, endpoint=hub.address, say=lines.append)
+    told = [line for line in lines if line.endswith("%")]
+    assert told[-1] == "model.safetensors: 100%" and len(told) <= 10
+
+
+def test_empty_files(hub: Hub, tmp_path: Path) -> None:
+    hub.files[OLD] = FILES | {"added_tokens.json": b""}
+    assert contents(fetch(hub, tmp_path)) == hub.files[OLD]
+
+
+def test_offline(hub: Hub, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    assert "HF_HUB_OFFLINE" in refused(hub, tmp_path)
+    assert hub.requests == []
+
+
+def test_package_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "huggingface_hub", None)
+    with pytest.raises(UsageError, match=r"parrotlet\[hub\]"):
+        fetch_model("ann/tiny", tmp_path)
