@@ -125,7 +125,7 @@ def rate_too_low(curve: Curve, band: Band | None) -> Finding | None:
             )
         return None
     early = len(curve.losses) < max(100, 0.2 * curve.total)
-    if early or curve.verb != "pretrain" or not 0 <= falls < 0.1:
+    if early or diverging(curve, band) or curve.verb != "pretrain" or not 0 <= falls < 0.1:
         return None
     return Finding(
         "learning rate too low",
