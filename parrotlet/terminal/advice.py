@@ -9,9 +9,29 @@ from parrotlet.evals.band import band_of
 from parrotlet.evals.curve import Curve
 from parrotlet.evals.doctor import examine
 
+OF_THE_MACHINE = ("slowing down", "a stalled loader or a busy machine")  # change no result
 GOOD = 0.9  # an ability whose interval reaches this is left alone
 MOST = 3  # weak abilities that are named
 FALLING = 0.01  # of the validation loss, in the last fifth of a stage
+TITLES: Mapping[str, str] = {
+    "identity": "Says who it is",
+    "fact": "Facts, asked in new words",
+    "fact_documents": "Facts it only read about",
+    "recall_name": "Recalls your name",
+    "recall_word": "Recalls a word you said",
+    "recall_two": "Recalls one of two things",
+    "system": "Obeys a system prompt",
+    "system_pair": "Obeys two orders at once",
+    "reading": "Answers from a passage",
+    "calculator": "Sums with the calculator",
+    "counting": "Counts letters",
+    "spelling": "Spells words",
+    "unknown": "Says it does not know",
+    "refusal": "Refuses what does harm",
+    "neighbour": "Helps where it looks alike",
+    "story": "Tells a story",
+    "smalltalk": "Small talk",
+}
 READ_MORE = "facts and stories come from reading: give pretraining more time"
 TALK_MORE = (
     "copying words it has never seen is learned late, from many different conversations: give "
@@ -34,6 +54,11 @@ KNOBS: Mapping[str, str] = {
 }
 
 
+def title_of(ability: str) -> str:
+    """An ability as a reader knows it."""
+    return TITLES.get(ability, ability.replace("_", " ").capitalize())
+
+
 def suggestions(
     config: Mapping[str, Any], abilities: Mapping[str, Mapping[str, Any]], curves: Sequence[Curve]
 ) -> list[str]:
@@ -42,13 +67,18 @@ def suggestions(
         f"{each.name} in {curve.name}: {each.sentence}"
         for curve in curves
         for each in examine(curve, band_of(curve.config, curve.verb))
+        if each.name not in OF_THE_MACHINE
     ]
     minutes = sum((curve.config or {}).get("budget", {}).get("minutes") or 0 for curve in curves)
     falling = [each for each in map(_still_falling, curves) if each]
     if falling:
         more = f"parrotlet demo --minutes {2 * minutes:g} --name longer" if minutes else ""
         what = f": {more}" if more else " (--steps, --minutes)"
-        found.append(f"{' and '.join(falling)}, so it is not done learning; train longer{what}")
+        where = " and ".join(falling)
+        found.append(
+            f"the validation loss was still falling at the end of {where}, so it is not done "
+            f"learning; train longer{what}"
+        )
     found += _weak(abilities)
     if not config.get("data"):
         found.append("let it read your own text: parrotlet demo --data FOLDER --name mine")
@@ -64,7 +94,7 @@ def _still_falling(curve: Curve) -> str:
     now = points[-1][1]
     if now > before * (1 - FALLING):
         return ""
-    return f"the validation loss of {curve.name} was still falling ({before:.3f} to {now:.3f})"
+    return f"{curve.name} ({before:.3f} to {now:.3f})"
 
 
 def _weak(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -75,5 +105,5 @@ def _weak(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
     remedies: dict[str, list[str]] = {}
     for rate, name in weak:
         remedy = KNOBS.get(name, JUDGEMENT)
-        remedies.setdefault(remedy, []).append(f"{name.replace('_', ' ')} ({rate:.0%})")
+        remedies.setdefault(remedy, []).append(f"“{title_of(name)}” ({rate:.0%})")
     return [f"weak in {', '.join(names)}: {remedy}" for remedy, names in remedies.items()]

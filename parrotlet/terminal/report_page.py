@@ -13,7 +13,7 @@ from parrotlet.evals.band import band_of
 from parrotlet.evals.curve import Curve, read_curves
 from parrotlet.evals.doctor import examine, summary
 from parrotlet.model.cost import num_parameters
-from parrotlet.terminal.advice import suggestions
+from parrotlet.terminal.advice import suggestions, title_of
 from parrotlet.terminal.charts import run_charts
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.own_text import DATA, left_out, text_lines
@@ -21,25 +21,6 @@ from parrotlet.terminal.page import bar, facts, heading, note, page, pairs, shar
 from parrotlet.terminal.svg import number
 from parrotlet.train.checkpoint import find
 
-TITLES: Mapping[str, str] = {
-    "identity": "Says who it is",
-    "fact": "Facts, asked in new words",
-    "fact_documents": "Facts it only read about",
-    "recall_name": "Recalls your name",
-    "recall_word": "Recalls a word you said",
-    "recall_two": "Recalls one of two things",
-    "system": "Obeys a system prompt",
-    "system_pair": "Obeys two orders at once",
-    "reading": "Answers from a passage",
-    "calculator": "Sums with the calculator",
-    "counting": "Counts letters",
-    "spelling": "Spells words",
-    "unknown": "Says it does not know",
-    "refusal": "Refuses what does harm",
-    "neighbour": "Helps where it looks alike",
-    "story": "Tells a story",
-    "smalltalk": "Small talk",
-}
 STAGE_TITLES = {"base": "Reading", "sft": "Learning to talk"}
 LEADS = {
     "base": "Pretraining: guess the next token of documents, over and over.",
@@ -59,19 +40,20 @@ def report_page(directory: Path) -> str:
     ]
     for curve in curves:
         body += _stage(curve)
-        body += _samples(directory / curve.name)
+        body += _samples(directory / curve.name, goes_on=curve.verb == "pretrain")
     body += [*_failures(abilities), *_times(directory)]
     body += [heading("What to try next"), '<ol class="next">']
     body += [
-        f"<li>{escape(each)}</li>" for each in suggestions(recipe["config"], abilities, curves)
+        f"<li>{escape(sentence(each))}</li>"
+        for each in suggestions(recipe["config"], abilities, curves)
     ]
     body += ["</ol>", _foot(directory, curves)]
     return page(f"{directory.name}: report", body)
 
 
-def title_of(ability: str) -> str:
-    """An ability as a reader knows it."""
-    return TITLES.get(ability, ability.replace("_", " ").capitalize())
+def sentence(text: str) -> str:
+    """With a capital letter and a full stop."""
+    return text[:1].upper() + text[1:] + ("" if text.endswith(".") else ".")
 
 
 def _head(
@@ -127,7 +109,7 @@ def _own_text(directory: Path) -> list[str]:
         return []
     known = read_json(directory / DATA)
     first, *warnings = text_lines(known)
-    lines = [f"<p>{escape(first)}.</p>", *(note(each, bad=True) for each in warnings)]
+    lines = [f"<p>{escape(first)}.</p>", *(note(sentence(each), bad=True) for each in warnings)]
     skipped = left_out(known)
     if skipped:
         rows = "".join(f"<p>{escape(each)}</p>" for each in skipped[1:])
@@ -140,7 +122,7 @@ def _stage(curve: Curve) -> list[str]:
     drawn = [
         heading(STAGE_TITLES.get(curve.name, curve.name), LEADS.get(curve.name, "")),
         run_charts([curve], band),
-        note(summary(curve, band)),
+        note(sentence(summary(curve, band))),
     ]
     drawn += [
         note(f"{each.name.capitalize()}: {each.sentence}", bad=True)
@@ -149,7 +131,7 @@ def _stage(curve: Curve) -> list[str]:
     return drawn
 
 
-def _samples(directory: Path) -> list[str]:
+def _samples(directory: Path, *, goes_on: bool) -> list[str]:
     """What it said, prompt by prompt, from its first words to its last."""
     said: dict[str, list[tuple[str, str]]] = {}
     for record in JsonLines(directory / SAMPLES):
@@ -157,7 +139,9 @@ def _samples(directory: Path) -> list[str]:
         said.setdefault(record["prompt"], []).append((f"step {record['step']:,}", text))
     lines = []
     for prompt, rows in said.items():
-        shown = f"“{prompt.strip()} …”" if prompt.strip() else "A document of its own"
+        shown = (
+            f"“{prompt.strip()}{' …' if goes_on else ''}”" if prompt else "A document of its own"
+        )
         lines += [f"<h3>{escape(shown)}</h3>", pairs("said", rows)]
     return lines
 

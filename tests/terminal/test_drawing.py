@@ -184,9 +184,11 @@ def test_what_to_try_next_follows_from_the_results() -> None:
 
     abilities = {"fact": score(0.5), "story": score(0.4), "recall_two": score(0.2)}
     found = suggestions({}, abilities | {"identity": score(0.99)}, [])
-    assert any("story (40%), fact (50%): facts and stories come from reading" in it for it in found)
-    assert any("recall two (20%)" in it for it in found)
-    assert not any("identity" in it for it in found)
+    assert any(
+        "“Tells a story” (40%), “Facts, asked in new words” (50%): facts" in it for it in found
+    )
+    assert any("“Recalls one of two things” (20%)" in it for it in found)
+    assert not any("who it is" in it for it in found)
     assert any("--data FOLDER" in each for each in found)
     assert not any("--data FOLDER" in it for it in suggestions({"data": ["x"]}, abilities, []))
     steep = curve(steps=30)

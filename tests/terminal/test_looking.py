@@ -89,7 +89,7 @@ def test_its_page_has_every_number_of_the_run(run: Path) -> None:
     page = (run / "report.html").read_text()
     for stage in ("base", "sft"):
         last = list(JsonLines(run / stage / "metrics.jsonl"))[-1]
-        assert f"step {last['step']} of {last['step']}" in page
+        assert f"Step {last['step']} of {last['step']}" in page
         assert f"validation {last['validation_loss']:.3f}" in page
     for score in json.loads((run / "abilities.json").read_text()).values():
         assert f"{score['passed']:g} of {score['count']}" in page
