@@ -53,6 +53,9 @@ TORCH_FREE = [
     "parrotlet.core.rundir",
     "parrotlet.safety.filter",
     "parrotlet.tools.calculator",
+    "parrotlet.evals.doctor",
+    "parrotlet.terminal.plot",
+    "parrotlet.terminal.demo_stages",
 ]
 
 

@@ -10,7 +10,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -261,8 +261,3 @@ def enough_steps(minutes: float, seconds: float) -> int:
             "or take a smaller model or batch"
         )
     return steps
-
-
-def replaced_name(run: RunConfig, runs: Path, name: str) -> RunConfig:
-    """The run's settings under another folder and name: for stages inside a larger run."""
-    return replace(run, runs=runs, name=name)
