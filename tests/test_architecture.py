@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "parrotlet"
 LAYERS = [
     "core",
+    "files",
     "text",
     "tools",
     "safety",

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from parrotlet.core.errors import DataError
-from parrotlet.data.formats import Reader, format_of
+from parrotlet.files.formats import Reader, format_of
 from parrotlet.text.chat import Conversation, Message, Role, validate
 
 ROLE_NAMES: Mapping[str, Role] = {

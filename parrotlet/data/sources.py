@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from parrotlet.core.errors import DataError
-from parrotlet.data.compression import COMPRESSIONS, DAMAGED, open_binary
-from parrotlet.data.formats import READERS, Errors, Reader, format_of
+from parrotlet.files.compression import COMPRESSIONS, DAMAGED, open_binary
+from parrotlet.files.formats import READERS, Errors, Reader, format_of
 
 SHOWN = 8  # skipped files that are named; the others are counted
 KNOWN = f"{', '.join(READERS)}, each also with {' or '.join(COMPRESSIONS)}"

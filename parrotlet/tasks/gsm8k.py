@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parrotlet.core.errors import DataError, ToolError
-from parrotlet.data.formats import Reader
+from parrotlet.files.formats import Reader
 from parrotlet.tasks.numbers import numbers_in
 from parrotlet.tasks.task import Example
 from parrotlet.text.chat import Conversation, Message, Part, Text, ToolCall, ToolResult

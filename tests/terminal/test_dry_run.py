@@ -23,9 +23,7 @@ def value(said: str, label: str) -> str:
     return found[1]
 
 
-def test_the_plan_is_what_the_run_does(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_plan_is_what_the_run_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     command = ["pretrain", "--recipe", "smoke", "--runs", str(tmp_path), "--name", "x"]
     said = dry(capsys, *command)
     assert not list(tmp_path.iterdir())

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from parrotlet.core.errors import DataError
-from parrotlet.data.compression import COMPRESSIONS, DAMAGED, open_binary
+from parrotlet.files.compression import COMPRESSIONS, DAMAGED, open_binary
 from parrotlet.text.bpe import repair
 
 Errors = Literal["strict", "replace"]

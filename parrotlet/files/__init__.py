@@ -1,0 +1,1 @@
+"""Files of every format to texts: what a reader of the way from text to chat can leave out."""
