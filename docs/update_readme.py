@@ -40,9 +40,9 @@ def bench_lines(path: Path) -> list[str]:
             f"{b['loss']:.3f} | {a['seconds'] / b['seconds']:.2f} |"
         )
     return [
-        "- **Quick.** Time to nanoGPT's own final loss with its CPU recipe (tinyshakespeare, nats per",
-        "  character over the whole validation split), whole processes from a cold start, on the same",
-        f"  {found['cores']} cores, in turn (`python bench/train.py`):",
+        "- **Quick.** Time to nanoGPT's own final loss with its CPU recipe (tinyshakespeare, nats",
+        "  per character over the whole validation split), whole processes from a cold start, on",
+        f"  the same {found['cores']} cores, in turn (`python bench/train.py`):",
         "",
         *rows,
     ]

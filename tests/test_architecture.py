@@ -14,8 +14,8 @@ ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "parrotlet"
 LAYERS = [
     "core",
-    "files",
     "text",
+    "files",
     "tools",
     "safety",
     "data",
