@@ -4,6 +4,7 @@
     ├── UsageError        (2)     a flag or setting that cannot work
     ├── DataError         (1)     a file, row or document that cannot be read or learned from
     ├── CheckpointError   (1)     a checkpoint that is missing, damaged or from elsewhere
+    │   └── FormatError   (1)     one of a version that this code does not read
     ├── RunError          (1)     a run directory that is taken, misnamed or unwritable
     ├── TrainingError     (1)     training that cannot go on: no finite loss, no memory
     └── ToolError         (1)     a tool call that is refused or fails; a model sees it as text
@@ -32,6 +33,10 @@ class DataError(ParrotletError):
 
 class CheckpointError(ParrotletError):
     """A checkpoint that is missing, damaged, of another version or not a checkpoint at all."""
+
+
+class FormatError(CheckpointError):
+    """A checkpoint of a version that this code does not read; it is whole, and left alone."""
 
 
 class RunError(ParrotletError):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -28,8 +29,11 @@ class JsonLines:
         self.path = path
 
     def append(self, record: Mapping[str, Any]) -> None:
-        """Add one line, whole or not at all as far as one write can promise it."""
-        line = json.dumps(record, ensure_ascii=False, allow_nan=True) + "\n"
+        """Add one line, whole or not at all as far as one write can promise it.
+
+        JSON has no NaN and no infinity: they are written as null and read back as NaN.
+        """
+        line = _line(record)
         try:
             with open(self.path, "ab") as file:
                 file.write(line.encode())
@@ -44,12 +48,21 @@ class JsonLines:
             return
         for line in self.path.read_bytes().splitlines():
             try:
-                yield json.loads(line)
+                record = json.loads(line)
+                yield {key: math.nan if value is None else value for key, value in record.items()}
             except json.JSONDecodeError:  # the torn last line of a killed process
                 return
 
     def cut(self, step: int) -> None:
         """Forget every line after `step`, and a torn last line."""
         kept = [record for record in self if record["step"] <= step]
-        lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in kept)
+        lines = "".join(_line(record) for record in kept)
         write_file(self.path, lines.encode())
+
+
+def _line(record: Mapping[str, Any]) -> str:
+    finite = {
+        key: None if isinstance(value, float) and not math.isfinite(value) else value
+        for key, value in record.items()
+    }
+    return json.dumps(finite, ensure_ascii=False, allow_nan=False) + "\n"

@@ -66,9 +66,8 @@ class Optimizers:
                     f"the optimizer state holds {full_name!r}, which this model does not have"
                 )
             part, parameter = owners[name]
-            # AdamW keeps its step count on the CPU; every other state is shaped as its parameter
-            device = value.device if key == "step" else parameter.device
-            part.state[parameter][key] = value.to(device, copy=True)
+            # fused AdamW wants its step count on the parameter's device too
+            part.state[parameter][key] = value.to(parameter.device, copy=True)
 
 
 def build_optimizers(

@@ -156,7 +156,7 @@ def run_stage(
 
     True when done, False when a signal asked to stop (everything is saved then).
     """
-    last = checkpoints.newest(directory) if runtime.is_main else None
+    last = checkpoints.newest(directory, set_aside=True) if runtime.is_main else None
     wait_for_all(runtime)
     last = last or checkpoints.newest(directory)
     plan = _settled(stage, run, runtime, directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 from parrotlet.chat.generate import GenerateSettings, complete
@@ -21,21 +22,26 @@ def continuations(
 ) -> Mapping[str, str]:
     """Each prompt with its continuation.
 
-    Prompts that the tokenizer cannot write (an alphabet of other characters) are left out; where
-    all are, the model begins a text of its own.
+    Prompts that do not fit the context, or that the tokenizer cannot write (an alphabet of other
+    characters), are left out; where all are, the model begins a text of its own.
     """
     engine = Engine(model, slots=1)
     settings = GenerateSettings(max_tokens=TOKENS, sampling=sampling)
-    known = [prompt for prompt in prompts if _can_write(tokenizer, prompt)] or [""]
-    return {prompt: complete(engine, tokenizer, prompt, settings) for prompt in known}
+    rooms = {prompt: engine.length - _length(tokenizer, prompt) for prompt in prompts}
+    fitting = {prompt: int(room) for prompt, room in rooms.items() if room > 0}
+    fitting = fitting or {"": engine.length - 1}
+    return {
+        prompt: complete(engine, tokenizer, prompt, settings.within(room))
+        for prompt, room in fitting.items()
+    }
 
 
-def _can_write(tokenizer: Tokenizer, text: str) -> bool:
+def _length(tokenizer: Tokenizer, text: str) -> float:
+    """Tokens of a document; infinite where the tokenizer cannot write it."""
     try:
-        tokenizer.encode(text)
+        return len(tokenizer.encode_document(text))
     except DataError:
-        return False
-    return True
+        return math.inf
 
 
 def answers(model: Model, tokenizer: Tokenizer, prompts: Sequence[str]) -> Mapping[str, str]:

@@ -15,7 +15,6 @@ notices a flipped bit, so every load checks the hashes. Nothing is a pickle.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import secrets
@@ -30,25 +29,25 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from parrotlet.core.errors import CheckpointError, RunError
+from parrotlet.core.errors import CheckpointError, FormatError, RunError, TrainingError
 from parrotlet.core.log import get_logger
-from parrotlet.core.rundir import STEP, step_name, sync_directory, write_file, write_json
+from parrotlet.core.rundir import RECIPE, STEP, step_name, sync_directory, write_file, write_json
 from parrotlet.core.runtime import Runtime
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.model import Model
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.loop import TrainState
+from parrotlet.train.manifest import FORMAT, MANIFEST, check_files, check_format, make_manifest
 
-FORMAT = 1
-ABOUT, MODEL, TRAINING, COUNTERS, MANIFEST = (
+ABOUT, MODEL, TRAINING, COUNTERS = (
     "parrotlet.json",
     "model.safetensors",
     "training.safetensors",
     "training.json",
-    "manifest.json",
 )
 KEEP = 2  # checkpoints kept of a run; the older is the fallback when the newest is damaged
+COUNTED = ("step", "units", "skipped", "skipped_in_a_row")  # fields of TrainState kept
 STAGES = ("rl", "dpo", "sft", "base")  # folders of a run with several stages, the last first
 log = get_logger("checkpoint")
 
@@ -68,10 +67,17 @@ def save(directory: Path, state: TrainState, tokenizer: Tokenizer, *, stage: str
     """Write the checkpoint of `state` under `directory` and forget the ones before the last two.
 
     Raises RunError where the disk is full or the folder cannot be written; what was there stays.
+    Raises TrainingError where a weight is not finite: such weights are never kept.
     """
     weights = {name: value.detach() for name, value in state.model.named_parameters()}
+    broken = [name for name, value in weights.items() if not value.isfinite().all()]
+    if broken:
+        raise TrainingError(
+            f"{len(broken)} weights are no longer finite at step {state.step}, the first is "
+            f"{broken[0]}; the checkpoint before is whole: lower the learning rates"
+        )
     training = state.optimizers.state_tensors() | {"random/cpu": torch.get_rng_state()}
-    counters = {"step": state.step, "units": state.units, "skipped": state.skipped}
+    counters = {name: getattr(state, name) for name in COUNTED}
     about = {"stage": stage, "step": state.step, "model": state.model.config.to_json()}
     return _write(directory, about, weights, tokenizer, (training, counters))
 
@@ -109,7 +115,7 @@ def _write(
         if resuming:
             write_file(staging / TRAINING, _tensor_bytes(resuming[0]))
             write_json(staging / COUNTERS, resuming[1])
-        write_json(staging / MANIFEST, _manifest(staging))
+        write_json(staging / MANIFEST, make_manifest(staging))
         staging.rename(target)
         sync_directory(directory)
     except (OSError, RunError) as error:
@@ -117,6 +123,7 @@ def _write(
         if isinstance(error, RunError):
             raise
         raise RunError(f"cannot write {target}: {error.strerror or error}") from error
+    verify(target)  # before any older one is let go
     _forget_old(directory)
     return target
 
@@ -136,21 +143,6 @@ def _check_space(directory: Path, *groups: Mapping[str, Tensor]) -> None:
             f"a checkpoint needs {needed:,} bytes and {directory} has {free:,} free; free some "
             "space or choose another folder with --runs (the last checkpoint is untouched)"
         )
-
-
-def _manifest(directory: Path) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "files": {
-            path.name: {"size": path.stat().st_size, "sha256": _sha256(path)}
-            for path in sorted(directory.iterdir())
-        },
-    }
-
-
-def _sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _forget_old(directory: Path) -> None:
@@ -173,48 +165,14 @@ def steps_in(directory: Path) -> list[Path]:
 
 def verify(path: Path) -> Checkpoint:
     """The checkpoint in `path`; CheckpointError naming the file that is missing or altered."""
-    try:
-        manifest = json.loads((path / MANIFEST).read_bytes())
-        files = dict(manifest["files"])
-        expected = {name: (int(of["size"]), str(of["sha256"])) for name, of in files.items()}
-    except FileNotFoundError as error:
-        raise CheckpointError(
-            f"{path} is not a checkpoint: it has no {MANIFEST}; name a run or a step_... directory"
-        ) from error
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path / MANIFEST} is damaged: {error}") from error
-    _check_format(path / MANIFEST, manifest.get("format"))
-    found = {each.name for each in path.iterdir()} - {MANIFEST}
-    if found != set(expected):
-        raise CheckpointError(
-            f"{path} is damaged: missing {sorted(set(expected) - found)}, "
-            f"not of this checkpoint {sorted(found - set(expected))}"
-        )
-    for name, (size, digest) in expected.items():
-        file = path / name
-        if file.is_symlink() or not file.is_file():
-            raise CheckpointError(f"{file} is not a plain file; copy the checkpoint again")
-        if file.stat().st_size != size:
-            raise CheckpointError(
-                f"{file} is damaged: {file.stat().st_size:,} bytes instead of {size:,}"
-            )
-        if _sha256(file) != digest:
-            raise CheckpointError(f"{file} is damaged: its sha256 is not the one in {MANIFEST}")
+    check_files(path)
     return _describe(path)
-
-
-def _check_format(path: Path, found: Any) -> None:
-    if found != FORMAT:
-        raise CheckpointError(
-            f"{path} is of format {found!r}, and this parrotlet reads format {FORMAT}; "
-            "use the version that wrote it"
-        )
 
 
 def _describe(path: Path) -> Checkpoint:
     try:
         about = json.loads((path / ABOUT).read_bytes())
-        _check_format(path / ABOUT, about.get("format"))
+        check_format(path / ABOUT, about.get("format"))
         config = ModelConfig.from_json(about["model"])
         return Checkpoint(
             path=path, step=about["step"], stage=about["stage"], config=config, about=about
@@ -223,31 +181,52 @@ def _describe(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path / ABOUT} cannot be understood: {error!r}") from error
 
 
-def newest(directory: Path) -> Checkpoint | None:
-    """The newest checkpoint that verifies. Damaged ones are set aside as .corrupt, loudly."""
+def newest(directory: Path, *, set_aside: bool = False) -> Checkpoint | None:
+    """The newest whole checkpoint of a run; None where there is no checkpoint at all.
+
+    Falls back to the one before a damaged one, loudly; `set_aside` renames the damaged one to
+    .corrupt. Raises CheckpointError where none is whole, or one is of another version: a run
+    never begins anew by itself.
+    """
+    damaged: list[tuple[Path, CheckpointError]] = []
     for path in reversed(steps_in(directory)):
         try:
-            return verify(path)
+            found = verify(path)
+        except FormatError:
+            raise
         except CheckpointError as error:
-            aside = path.with_name(f"{path.name}.corrupt-{secrets.token_hex(4)}")
-            log.warning("%s; it is set aside as %s, going on with the one before", error, aside)
-            path.rename(aside)
+            damaged.append((path, error))
+            continue
+        for broken, problem in damaged:
+            log.warning("%s; going on with %s", problem, found.path)
+            if set_aside:
+                broken.rename(broken.with_name(f"{broken.name}.corrupt-{secrets.token_hex(4)}"))
+        return found
+    if damaged:
+        raise CheckpointError(
+            f"{damaged[0][1]}; no other checkpoint of {directory} is whole: bring back a copy, or "
+            "train again under another --name"
+        )
     return None
 
 
 def find(path: Path) -> Checkpoint:
     """The checkpoint meant by a checkpoint directory, a run, or a run of several stages.
 
-    Raises CheckpointError where there is none, or where the one named is damaged.
+    Of a run it is the newest whole one. Raises CheckpointError where there is none, or where the
+    checkpoint named is damaged: then never another in its place.
     """
     if not path.is_dir():
-        raise CheckpointError(f"{path} does not exist; name a run or checkpoint directory")
+        what = "is not a folder" if path.exists() else "does not exist"
+        raise CheckpointError(f"{path} {what}; name a run or checkpoint directory")
     if STEP.fullmatch(path.name) or (path / MANIFEST).exists():
         return verify(path)
     for directory in (path, *(path / stage for stage in STAGES)):
-        steps = steps_in(directory)
-        if steps:
-            return verify(steps[-1])
+        # the folders of stages count in a run of several stages only, which has a recipe
+        if directory == path or (path / RECIPE).exists():
+            found = newest(directory)
+            if found is not None:
+                return found
     raise CheckpointError(
         f"{path} holds no checkpoint; train one there first, or name another directory"
     )
@@ -297,5 +276,5 @@ def restore(state: TrainState, checkpoint: Checkpoint) -> None:
     torch.set_rng_state(training.pop("random/cpu"))
     state.optimizers.load_state_tensors(training)
     counters = json.loads((checkpoint.path / COUNTERS).read_bytes())
-    state.step, state.units = counters["step"], counters["units"]
-    state.skipped = counters["skipped"]
+    for name in COUNTED:
+        setattr(state, name, counters[name])

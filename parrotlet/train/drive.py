@@ -15,11 +15,14 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-from parrotlet.core.log import JsonLines
+from parrotlet.core.errors import ParrotletError, RunError
+from parrotlet.core.log import JsonLines, get_logger
 from parrotlet.data.streams import Stream
 from parrotlet.optim.schedule import Schedule
 from parrotlet.train.loop import Report, TrainState, train
 from parrotlet.train.parallel import any_rank
+
+log = get_logger("drive")
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,8 @@ def stop_signals() -> Iterator[StopFlag]:
 
     def on_signal(number: int, frame: FrameType | None) -> None:
         flag.signal = number
-        signal.signal(number, before[number])  # type: ignore[index]
+        for each, handler in before.items():  # the next signal, whichever, acts as it always did
+            signal.signal(each, handler)
 
     for number in before:
         signal.signal(number, on_signal)
@@ -143,17 +147,18 @@ def drive(
             if done or (report.step % rhythm.evaluate_every == 0 and not stopping):
                 evaluation = hooks.evaluate(state)
                 record |= evaluation
+                stopping = any_rank(bool(stop), state.runtime)  # evaluating may take a while
             if main:
                 metrics.append(record)
-            said = None
             now = time.monotonic()
-            if main and (done or now - sampled_at >= rhythm.sample_seconds) and not stopping:
-                said, sampled_at = _sample(hooks, state, samples), now
             by_step = rhythm.save_every is not None and report.step % rhythm.save_every == 0
             by_time = any_rank(main and now - saved_at >= rhythm.save_seconds, state.runtime)
             if done or stopping or by_step or by_time:
-                hooks.save(state)
+                _save(hooks, state, must=done or stopping)
                 saved_at = now
+            said = None
+            if main and (done or now - sampled_at >= rhythm.sample_seconds) and not stopping:
+                said, sampled_at = _sample(hooks, state, samples), now
             if main:
                 hooks.show(_progress(record, rhythm, evaluation, said))
             clock.skip()
@@ -179,8 +184,23 @@ def _record(report: Report, clock: Clock) -> dict[str, Any]:
     return record
 
 
+def _save(hooks: Hooks, state: TrainState, *, must: bool) -> None:
+    """Save; on the way a full disk is a warning, since the checkpoint before is whole."""
+    try:
+        hooks.save(state)
+    except RunError as error:
+        if must:
+            raise
+        log.warning("step %d is not saved: %s; training goes on", state.step, error)
+
+
 def _sample(hooks: Hooks, state: TrainState, samples: JsonLines) -> Mapping[str, str]:
-    said = hooks.sample(state)
+    """What the model says now; a prompt that cannot be answered never ends the training."""
+    try:
+        said = hooks.sample(state)
+    except ParrotletError as error:
+        log.warning("no sample at step %d: %s", state.step, error)
+        return {}
     for prompt, text in said.items():
         samples.append({"step": state.step, "prompt": prompt, "text": text})
     return said

@@ -51,6 +51,7 @@ class TrainState:
     step: int = 0  # optimizer steps done
     units: int = 0  # units learned from, over all ranks
     skipped: int = 0  # steps without a finite gradient, left out
+    skipped_in_a_row: int = 0  # the last of them, up to now
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,6 @@ def train(
     Raises TrainingError after MAX_SKIPPED steps in a row without a finite gradient.
     """
     parameters = [each for each in state.model.parameters() if each.requires_grad]
-    skipped_in_a_row = 0
     for step in steps:
         rates = schedule(state.step)
         units = _count(step, state.runtime)
@@ -91,8 +91,8 @@ def train(
         state.step += 1
         state.units += units
         state.skipped += not finite
-        skipped_in_a_row = 0 if finite else skipped_in_a_row + 1
-        if skipped_in_a_row == MAX_SKIPPED:
+        state.skipped_in_a_row = 0 if finite else state.skipped_in_a_row + 1
+        if state.skipped_in_a_row >= MAX_SKIPPED:
             raise TrainingError(
                 f"no finite gradient in the last {MAX_SKIPPED} steps (to step {state.step}): the "
                 "weights are those before them; lower the learning rates, or use --dtype float32"

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from parrotlet.core.errors import CheckpointError, RunError
+from parrotlet.core.errors import CheckpointError, FormatError, RunError, TrainingError
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.batch import Batch
 from parrotlet.model.build import build_model
@@ -129,12 +129,40 @@ def test_damage_falls_back_to_the_checkpoint_before(
     (path / "model.safetensors").write_bytes(b"cut short")
     with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged: 9 bytes instead"):
         checkpoints.find(path)  # named: never another one in its place
+    assert checkpoints.find(saved).step == 2  # of a run: the newest whole one
     with caplog.at_level(logging.WARNING):
-        found = checkpoints.newest(saved)
+        found = checkpoints.newest(saved, set_aside=True)
     assert found is not None
     assert found.step == 2
     assert "model.safetensors" in caplog.text
     assert list(saved.glob("step_000004.corrupt-*"))
+
+
+def test_a_run_without_a_whole_checkpoint_never_begins_anew(saved: Path) -> None:
+    for path in checkpoints.steps_in(saved):
+        (path / "model.safetensors").write_bytes(b"cut short")
+    for _ in range(2):  # nothing was set aside: it says so each time
+        with pytest.raises(CheckpointError, match=r"no other checkpoint of .* is whole"):
+            checkpoints.newest(saved, set_aside=True)
+    assert len(checkpoints.steps_in(saved)) == 2
+
+
+def test_a_whole_checkpoint_of_another_version_is_left_alone(saved: Path) -> None:
+    path = checkpoints.steps_in(saved)[-1]
+    manifest = json.loads((path / "manifest.json").read_text())
+    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
+    with pytest.raises(FormatError, match="format 2"):
+        checkpoints.newest(saved, set_aside=True)
+    assert len(checkpoints.steps_in(saved)) == 2
+
+
+def test_weights_that_are_not_finite_are_never_kept(tmp_path: Path) -> None:
+    state = new_state()
+    with torch.no_grad():
+        state.model.get_parameter("embed.weight")[0, 0] = float("nan")
+    with pytest.raises(TrainingError, match=r"embed\.weight"):
+        save(tmp_path, state)
+    assert not checkpoints.steps_in(tmp_path)
 
 
 @pytest.mark.parametrize("damage", ["missing", "extra", "empty", "link"])
