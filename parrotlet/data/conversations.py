@@ -5,20 +5,24 @@
     {"instruction": ..., "input" or "context": ..., "output" or "response": ...}
     {"prompt": ..., "response" or "completion": ...}
 
-Files are json, jsonl or csv, also .gz and .zst. Not here yet: trees and tool-call records.
+Files are json, jsonl, csv or parquet, also .gz and .zst, by name, folder or glob. Not here yet:
+trees and tool-call records.
 """
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from parrotlet.core.errors import DataError
-from parrotlet.files.formats import Reader, format_of
+from parrotlet.core.log import get_logger
+from parrotlet.data.sources import find_files, skipped_lines
+from parrotlet.files.formats import Errors, Reader
+from parrotlet.files.records import RECORD_READERS, records
 from parrotlet.text.chat import Conversation, Message, Role, validate
 
+log = get_logger("conversations")
 ROLE_NAMES: Mapping[str, Role] = {
     "system": "system",
     "developer": "system",
@@ -33,39 +37,31 @@ DETAILS = ("input", "context")
 ANSWERS = ("output", "response", "completion", "answer")
 
 
-def read_conversations(paths: Sequence[Path]) -> Iterator[Conversation]:
-    """Every conversation of the files, in order.
+def conversation_files(paths: Sequence[Path]) -> tuple[Path, ...]:
+    """The files that are read, in order; DataError for what is missing, empty or unreadable."""
+    return find_files(paths, RECORD_READERS)[0]
 
+
+def read_conversations(paths: Sequence[Path], errors: Errors = "strict") -> Iterator[Conversation]:
+    """Every conversation of the files, folders and globs, in order; what of a folder has no records
+    is passed over, loudly.
+
+    errors: "replace" reads bytes that are not UTF-8 as U+FFFD instead of refusing the file.
     Raises DataError naming file and record: one that is no conversation, one without an answer.
     """
-    for path in paths:
-        if not path.is_file():
-            raise DataError(f"{path} is not a file; name json, jsonl or csv files of conversations")
-        for place, record in _records(path):
+    files, skipped = find_files(paths, RECORD_READERS)
+    for line in skipped_lines(skipped):
+        log.warning("%s", line)
+    found = False
+    for path in files:
+        for place, record in records(Reader(path, None, errors)):
+            found = True
             yield parse_conversation(record, place)
-
-
-def _records(path: Path) -> Iterator[tuple[str, Any]]:
-    """(place, record) of a file."""
-    reader = Reader(path, None, "strict")
-    kind = format_of(path)
-    if kind == ".jsonl":
-        for number, line in enumerate(reader.lines(), start=1):
-            if line.strip():
-                place = f"line {number} of {path}"
-                yield place, reader.parse(line, place)
-    elif kind == ".json":
-        rows = reader.parse("".join(reader.lines()), str(path))
-        if not isinstance(rows, list):
-            raise DataError(f"{path} is not a JSON array of conversations: put them into [...]")
-        for number, row in enumerate(rows, start=1):
-            yield f"row {number} of {path}", row
-    elif kind == ".csv":
-        table = csv.DictReader(reader.lines())
-        for row in table:
-            yield f"line {table.line_num} of {path}", row
-    else:
-        raise DataError(f"{path} is not json, jsonl or csv; convert it to one of these")
+    if not found:
+        raise DataError(
+            f"{', '.join(map(str, files))} has no conversation: give at least two records, for "
+            'example {"prompt": "...", "response": "..."} on lines of a .jsonl file'
+        )
 
 
 def parse_conversation(record: Any, place: str) -> Conversation:
@@ -83,7 +79,12 @@ def parse_conversation(record: Any, place: str) -> Conversation:
     for role, text in turns:
         if not isinstance(role, str) or role not in ROLE_NAMES:
             raise DataError(f"{place} has the role {role!r}; known are {', '.join(ROLE_NAMES)}")
-        if not isinstance(text, str) or not text.strip():
+        if text is not None and not isinstance(text, str):
+            raise DataError(
+                f"{place} has a {role} message that is {type(text).__name__}, not a string; "
+                "correct or remove it"
+            )
+        if text is None or not text.strip():
             raise DataError(f"{place} has an empty {role} message; correct or remove it")
         messages.append(Message.of(ROLE_NAMES[role], text.strip()))
     conversation = Conversation(tuple(messages))
@@ -114,8 +115,10 @@ def _turns(record: Any) -> list[tuple[Any, Any]] | None:
 def _instruction(record: Mapping[str, Any]) -> list[tuple[Any, Any]] | None:
     question = next((record[key] for key in QUESTIONS if record.get(key)), None)
     answer = next((record[key] for key in ANSWERS if key in record), None)
-    if question is None or answer is None:
+    if question is None or not any(key in record for key in ANSWERS):
         return None
     details = next((record[key] for key in DETAILS if record.get(key)), None)
-    asked = f"{question}\n\n{details}" if details else question
+    asked = question
+    if details is not None and isinstance(question, str):
+        asked = f"{question}\n\n{details}" if isinstance(details, str) else details
     return [("user", asked), ("assistant", answer)]

@@ -10,7 +10,7 @@ from __future__ import annotations
 import glob
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -20,7 +20,6 @@ from parrotlet.files.compression import COMPRESSIONS, DAMAGED, open_binary
 from parrotlet.files.formats import READERS, Errors, Reader, format_of
 
 SHOWN = 8  # skipped files that are named; the others are counted
-KNOWN = f"{', '.join(READERS)}, each also with {' or '.join(COMPRESSIONS)}"
 
 
 @dataclass(frozen=True)
@@ -93,30 +92,41 @@ def open_sources(
     Raises DataError for what is missing, empty, binary or of an unknown format, and for a folder
     or glob with nothing readable. The files are read to their ends by documents() alone.
     """
+    files, skipped = find_files(paths)
+    return FileSource(files=files, skipped=skipped, column=column, errors=errors)
+
+
+def find_files(
+    paths: Sequence[Path], formats: Collection[str] = READERS
+) -> tuple[tuple[Path, ...], tuple[Skipped, ...]]:
+    """The files of some `formats` that files, folders and globs stand for, and those left out.
+
+    Order and errors are those of open_sources.
+    """
+    known = f"{', '.join(formats)}, each also with {' or '.join(COMPRESSIONS)}"
     files: list[Path] = []
     skipped: list[Skipped] = []
     for path in paths:
         if path.is_file():
-            if reason := _unreadable(path):
-                raise DataError(f"{path} {reason}")
+            if reason := _unreadable(path, formats):
+                advice = "" if format_of(path) in formats else f": readable are {known}"
+                raise DataError(f"{path} {reason}{advice}")
             files.append(path)
             continue
         candidates = _candidates(path)
-        reasons = [Skipped(one, _unreadable(one)) for one in candidates]
+        reasons = [Skipped(one, _unreadable(one, formats)) for one in candidates]
         readable = [one.path for one in reasons if not one.reason]
         if not readable:
             example = f", for example {reasons[0].path} {reasons[0].reason}" if reasons else ""
             raise DataError(
                 f"{path} has nothing readable in {len(candidates)} files{example}; readable are "
-                f"{KNOWN}"
+                f"{known}"
             )
         files += readable
         skipped += [one for one in reasons if one.reason]
     if not files:
         raise DataError("no file was named: give a file, a folder or a glob such as 'texts/*.txt'")
-    return FileSource(
-        files=tuple(dict.fromkeys(files)), skipped=tuple(skipped), column=column, errors=errors
-    )
+    return tuple(dict.fromkeys(files)), tuple(skipped)
 
 
 def describe(source: Source) -> dict[str, Any]:
@@ -153,10 +163,10 @@ def _candidates(path: Path) -> list[Path]:
     return [match for match in matches if match.is_file()]
 
 
-def _unreadable(path: Path) -> str:
-    """Why a file is no text, by its name and its first bytes; "" where it may be."""
-    if format_of(path) not in READERS:
-        return f"has a suffix that says no format: readable are {KNOWN}"
+def _unreadable(path: Path, formats: Collection[str]) -> str:
+    """Why a file is not read, by its name and its first bytes; "" where it may be."""
+    if format_of(path) not in formats:
+        return "has a suffix that says no format"
     try:
         with open_binary(path) as file:
             start = file.read(4096)

@@ -19,12 +19,13 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from parrotlet.core.errors import DataError
 from parrotlet.files.compression import COMPRESSIONS, DAMAGED, open_binary
 from parrotlet.text.bpe import repair
 
+T = TypeVar("T")
 Errors = Literal["strict", "replace"]
 Row = tuple[int | None, str]  # the number a person would count (None: the whole file), the text
 
@@ -42,14 +43,7 @@ class Reader:
 
     def rows(self) -> Iterator[Row]:
         """The texts of the file. Raises DataError for whatever cannot be read."""
-        try:
-            yield from READERS[format_of(self.path)](self)
-        except DAMAGED as error:
-            raise DataError(
-                f"{self.path} is cut short or damaged ({error}): copy or download it again"
-            ) from error
-        except OSError as error:
-            raise DataError(f"{self.path} cannot be read: {error.strerror or error}") from error
+        yield from read_guarded(self.path, READERS[format_of(self.path)](self))
 
     def lines(self) -> Iterator[str]:
         """Its lines with their ends, decoded."""
@@ -126,6 +120,18 @@ class Reader:
         )
 
 
+def read_guarded(path: Path, rows: Iterator[T]) -> Iterator[T]:
+    """`rows`, read from `path`; DataError where the file is damaged or cannot be opened."""
+    try:
+        yield from rows
+    except DAMAGED as error:
+        raise DataError(
+            f"{path} is cut short or damaged ({error}): copy or download it again"
+        ) from error
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
 def format_of(path: Path) -> str:
     """The suffix that says the format, without a compression's; lower case."""
     suffixes = [suffix.lower() for suffix in path.suffixes]
@@ -166,16 +172,21 @@ def _read_jsonl(reader: Reader) -> Iterator[Row]:
 
 
 def _read_json(reader: Reader) -> Iterator[Row]:
+    column = ""
+    for number, row in enumerate(array_of(reader), start=1):
+        place = f"row {number} of {reader.path}"
+        yield number, _json_text(reader, row, column := column or _column(reader, row), place)
+
+
+def array_of(reader: Reader) -> list[Any]:
+    """The rows of a file of JSON; DataError where it is no array."""
     rows = reader.parse("".join(reader.lines()), str(reader.path))
     if not isinstance(rows, list):
         raise DataError(
             f"{reader.path} is not a JSON array: put the rows into [...], or one per line into a "
             ".jsonl file"
         )
-    column = ""
-    for number, row in enumerate(rows, start=1):
-        place = f"row {number} of {reader.path}"
-        yield number, _json_text(reader, row, column := column or _column(reader, row), place)
+    return rows
 
 
 def _column(reader: Reader, row: Any) -> str:
@@ -190,11 +201,18 @@ def _json_text(reader: Reader, row: Any, column: str, place: str) -> str:
 
 
 def _read_csv(reader: Reader) -> Iterator[Row]:
+    column = -1
+    for number, header, row in csv_rows(reader):
+        column = header.index(reader.pick(dict.fromkeys(header, True))) if column < 0 else column
+        yield number, row[column]
+
+
+def csv_rows(reader: Reader) -> Iterator[tuple[int, list[str], list[str]]]:
+    """(line, header, row) of a csv file; DataError for a row of another length."""
     csv.field_size_limit(2**31 - 1)  # the default refuses texts of over 128 KiB
     rows = csv.reader(reader.lines(), strict=True)
     try:
         header = next(rows, [])
-        column = header.index(reader.pick(dict.fromkeys(header, True)))
         for row in rows:
             if row and len(row) != len(header):
                 raise DataError(
@@ -202,7 +220,7 @@ def _read_csv(reader: Reader) -> Iterator[Row]:
                     f"{len(header)}: correct it (a text with a comma or quote needs quotes)"
                 )
             if row:
-                yield rows.line_num, row[column]
+                yield rows.line_num, header, row
     except csv.Error as error:
         raise DataError(f"line {rows.line_num} of {reader.path} is not CSV ({error})") from error
 

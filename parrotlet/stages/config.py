@@ -159,8 +159,10 @@ class SftDataConfig:
     """The conversations to learn from."""
 
     data: tuple[Path, ...] = ()
-    """Files of conversations: jsonl or json of OpenAI messages or instruction records. None: the
-    embedded world."""
+    """Files, folders or globs of conversations: jsonl, json, csv or parquet of OpenAI messages or
+    instruction records, also .gz and .zst. None: the embedded world."""
+    errors: Literal["strict", "replace"] = "strict"
+    """What to do with bytes that are not UTF-8: stop there, or put U+FFFD in their place."""
     validation_fraction: float = 0.05
     """Share of the conversations kept for validation."""
     world_conversations: int = 20_000

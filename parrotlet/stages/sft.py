@@ -12,7 +12,7 @@ from pathlib import Path
 from parrotlet.core.errors import DataError
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.data.conversations import read_conversations
+from parrotlet.data.conversations import conversation_files, read_conversations
 from parrotlet.data.packing import PackedRows, pack_rows
 from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.streams import PackedStream
@@ -73,9 +73,8 @@ def rows_key(config: SftConfig, tokenizer: Tokenizer, context: int) -> str:
     digest = hashlib.sha256()
     made_from = [tokenizer.fingerprint, context, config.run.seed, to_json(config.data)]
     digest.update(json.dumps(made_from, sort_keys=True).encode())
-    for path in config.data.data:
-        if path.is_file():
-            digest.update(path.read_bytes())
+    for path in conversation_files(config.data.data) if config.data.data else ():
+        digest.update(path.read_bytes())
     return digest.hexdigest()
 
 
@@ -111,7 +110,7 @@ def prepare_rows(
 
 def _conversations(data: SftDataConfig, seed: int) -> Iterator[Conversation]:
     if data.data:
-        return read_conversations(data.data)
+        return read_conversations(data.data, data.errors)
     if data.world_talk == "general":
         return general_conversations(World(seed), data.world_conversations)
     return conversations(World(seed), data.world_conversations)
