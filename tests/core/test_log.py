@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import math
 from pathlib import Path
@@ -29,12 +30,19 @@ def test_records_come_back_in_order(lines: JsonLines) -> None:
     records = [
         {"step": 1, "loss": 2.5},
         {"step": 2, "text": "two\nlines\r, \u2028 and 🦜"},
-        {"step": 2, "loss": math.inf},
     ]
     for record in records:
         lines.append(record)
     assert list(lines) == records
     assert lines.path.read_bytes().count(b"\n") == len(records)
+
+
+def test_what_is_no_number_is_null_in_the_file_and_nan_when_read(lines: JsonLines) -> None:
+    lines.append({"step": 1, "loss": math.inf, "gradient_norm": math.nan})
+    assert json.loads(lines.path.read_bytes()) == {"step": 1, "loss": None, "gradient_norm": None}
+    lines.cut(1)
+    (record,) = lines
+    assert math.isnan(record["loss"])
 
 
 def test_appending_goes_on_in_another_process(lines: JsonLines) -> None:
