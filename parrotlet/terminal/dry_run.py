@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parrotlet.core.errors import CheckpointError, DataError, RunError
-from parrotlet.core.rundir import RECIPE, STEP, read_json
+from parrotlet.core.errors import CheckpointError, DataError
+from parrotlet.core.rundir import STEP, read_json
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
 from parrotlet.stages.config import (
@@ -23,24 +23,19 @@ from parrotlet.stages.config import (
     PretrainConfig,
     SftConfig,
     TokenizeConfig,
-    from_json,
 )
 from parrotlet.stages.plan import EFFICIENCY, Plan, make_plan, model_config, with_steps
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
 from parrotlet.terminal.demo_stages import stages_of
 from parrotlet.terminal.duration import duration
+from parrotlet.terminal.stored import stored_config
 
 BYTES_PER_TOKEN = 3.5  # of English in a vocabulary of some thousands; counted exactly by the run
 CHAR_VOCABULARY = 100
 WORLD_DOCUMENT_BYTES = 180
 CONVERSATION_TOKENS = 80
 FLOAT32_BYTES = 4
-STORED: Mapping[str | None, type[Any]] = {
-    "pretrain": PretrainConfig,
-    "sft": SftConfig,
-    "demo": DemoConfig,
-}
 
 
 def dry_run(config: Any) -> int:
@@ -71,14 +66,9 @@ def dry_run(config: Any) -> int:
 
 def _resume(run: Path) -> int:
     """The plan that the run was started with."""
-    recipe_json = read_json(run / RECIPE)
-    kind = STORED.get(recipe_json.get("verb"))
-    if kind is None:
-        raise RunError(
-            f"{run / RECIPE} was made by {recipe_json.get('verb')!r}, which cannot go on"
-        )
+    _, stored = stored_config(run)
     print(f"would go on with {run}; what it was started with:")
-    return dry_run(from_json(kind, recipe_json["config"]))
+    return dry_run(stored)
 
 
 def _generation_report(path: Path) -> str:
