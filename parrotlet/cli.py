@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import io
 import logging
 import os
 import sys
@@ -92,6 +93,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # idle threads of GNU OpenMP spin this long before they sleep: enough to be quick on a quiet
     # machine, too little to starve a busy one (measured: LOG.md)
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
+    for stream in (sys.stdin, sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # a model may say any character, and a terminal may not know it: "?" rather than dying
+            stream.reconfigure(errors="replace")
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     try:
         return _dispatch(arguments)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shlex
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -17,6 +18,7 @@ from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.core.rundir import write_json
 from parrotlet.terminal.config import ChatConfig, SamplingConfig
 from parrotlet.terminal.load import Loaded, load, settings_for
+from parrotlet.text.bpe import repair
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
 from parrotlet.tools.toolbox import TOOLS
 
@@ -27,6 +29,11 @@ HELP = """/system TEXT   set the system prompt and start anew (no TEXT: none)
 /set           show the settings; /set temperature 0.8 changes one
 /help          this list
 /quit          leave (so does Ctrl-D)"""
+CUT = {
+    "length": "stopped: the model's context is full",
+    "filtered": "stopped by a safety filter",
+    "calls": "stopped: too many tool calls",
+}
 
 
 class ChatSession:
@@ -36,7 +43,7 @@ class ChatSession:
         self.loaded = loaded
         self.sampling = config.sampling
         self.console = console
-        self.system = config.system
+        self.system = None if config.system is None else repair(config.system)
         self.messages: tuple[Message, ...] = ()
         self.commands: dict[str, Callable[[str], None]] = {
             "/system": self.set_system,
@@ -53,6 +60,8 @@ class ChatSession:
 
     def take(self, line: str) -> bool:
         """One line of input; False where the chat is over."""
+        # bytes that are no UTF-8 arrive as halves of characters, which no file could hold
+        line = repair(line)
         word, _, rest = line.strip().partition(" ")
         if not word:
             return True
@@ -110,8 +119,14 @@ class ChatSession:
             self.console.print(f"[dim] = {escape(piece.text)}⟩ ", end="")
         elif isinstance(piece, Dropped):
             self.note(f"(the oldest {len(piece.messages)} messages no longer fit the context)")
-        elif isinstance(piece, Finish) and piece.reason in ("length", "filtered", "calls"):
-            self.console.print(f" [dim](cut: {piece.reason})[/dim]", end="")
+        elif isinstance(piece, Finish) and (why := self.why_cut(piece)):
+            self.console.print(f" [dim]({why})[/dim]", end="")
+
+    def why_cut(self, finish: Finish) -> str:
+        """Why an answer did not come to its own end; "" where it did."""
+        if finish.reason == "length" and finish.sampled_tokens >= self.sampling.max_tokens:
+            return f"stopped at --max-tokens {self.sampling.max_tokens}"
+        return CUT.get(finish.reason, "")
 
     def set_system(self, text: str) -> None:
         """Change the system prompt; the conversation begins anew."""
@@ -201,6 +216,11 @@ def chat(config: ChatConfig) -> int:
     loaded = load(config.model, config.machine)
     session = ChatSession(loaded, config, console)
     session.note(f"{loaded.checkpoint.path}; /help lists commands, Ctrl-C stops a reply")
+    if loaded.checkpoint.stage == "base":
+        session.note(
+            "this model has only read, and was never fine-tuned to answer: parrotlet sft "
+            f"{shlex.quote(str(config.model))} teaches it"
+        )
     prompt = "you> " if sys.stdin.isatty() else ""
     while True:
         try:

@@ -1,0 +1,74 @@
+"""What chat and sample say, whatever the terminal can show and whatever was typed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from parrotlet.chat.pieces import Finish
+from parrotlet.cli import main
+from parrotlet.terminal.chat import ChatSession
+from parrotlet.terminal.config import ChatConfig, MachineConfig, SamplingConfig
+from parrotlet.terminal.load import load
+
+CPU = MachineConfig(device="cpu")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A base model of a few steps."""
+    runs = tmp_path_factory.mktemp("runs")
+    smoke = ["--recipe", "smoke", "--device", "cpu", "--runs", str(runs)]
+    assert main(["pretrain", *smoke, "--name", "base"]) == 0
+    return runs / "base"
+
+
+def test_a_terminal_of_ascii_and_bytes_of_no_encoding(run: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "parrotlet"]
+    environment = os.environ | {"PYTHONIOENCODING": "ascii"}
+    done = subprocess.run(
+        [*command, "sample", str(run), "caf\u00e9 \u6f22", "--max-tokens", "4"],
+        env=environment, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith(b"caf? ?")
+    environment = os.environ | {"PYTHONIOENCODING": "utf-8"}
+    saved = tmp_path / "talk.json"
+    done = subprocess.run(
+        [*command, "chat", str(run), "--max-tokens", "2"],
+        input=b"caf\xe9\n/save %s\n" % str(saved).encode(), env=environment, capture_output=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert saved.exists(), done.stdout
+    assert b"never fine-tuned" in done.stdout.replace(b"\n", b" ")
+
+
+def session_of(run: Path, screen: io.StringIO, **settings: object) -> ChatSession:
+    sampling = SamplingConfig(temperature=0.0, **settings)  # type: ignore[arg-type]
+    config = ChatConfig(model=run, sampling=sampling, machine=CPU)
+    return ChatSession(load(run, CPU), config, Console(file=screen, width=200))
+
+
+def test_half_a_character_can_be_saved(run: Path, tmp_path: Path) -> None:
+    session = session_of(run, io.StringIO(), max_tokens=2)
+    session.take("/system be \udce9")
+    session.take(f"/save {tmp_path / 'talk.json'}")
+    (system,) = json.loads((tmp_path / "talk.json").read_text("utf-8"))["messages"]
+    assert system["content"] == "be \ufffd"
+
+
+def test_why_an_answer_was_cut(run: Path) -> None:
+    screen = io.StringIO()
+    session = session_of(run, screen, max_tokens=2)
+    session.take("Hello")
+    assert "(stopped at --max-tokens 2)" in screen.getvalue()
+    full = Finish(reason="length", prompt_tokens=127, sampled_tokens=1)
+    assert "context is full" in session.why_cut(full)
+    assert not session.why_cut(Finish(reason="stop", prompt_tokens=1, sampled_tokens=2))
