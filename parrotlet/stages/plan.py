@@ -90,10 +90,13 @@ def make_plan(
     context: int,
     tokens_per_epoch: int,
     world_size: int = 1,
+    rows_per_step: int | None = None,
 ) -> Plan:
     """The plan of a stage that reads rows of `context` tokens.
 
-    Raises UsageError where more than one budget is given, or one that gives no step at all.
+    rows_per_step: of a run that has begun; left out, they follow from the budget and the ranks.
+    Raises UsageError where more than one budget is given, or one that gives no step at all, and
+    where the ranks cannot share the rows of a run that has begun.
     """
     given = {
         name: value
@@ -113,7 +116,13 @@ def make_plan(
         raise UsageError(
             f"--context {context} is longer than the model's {model.context}; use at most that"
         )
-    rows = max(world_size, round(budget.batch_tokens / context / world_size) * world_size)
+    derived = max(world_size, round(budget.batch_tokens / context / world_size) * world_size)
+    rows = rows_per_step or derived
+    if rows % world_size:
+        raise UsageError(
+            f"the run began with {rows} rows in a step, which {world_size} ranks cannot share; "
+            f"go on with a number of ranks that divides {rows}"
+        )
     steps = _steps(budget, rows * context, tokens_per_epoch)
     return Plan(
         model=model,

@@ -14,7 +14,8 @@ from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.model.model import Model
 from parrotlet.stages.config import DataConfig, PretrainConfig
 from parrotlet.stages.plan import Plan, make_plan, model_config
-from parrotlet.stages.run import Display, Stage, opened, remember, run_directory, run_stage
+from parrotlet.stages.record import remember, settled
+from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
 from parrotlet.stages.samples import continuations
 from parrotlet.stages.show import show_batch
 from parrotlet.stages.tokenizer import bytes_per_character, split_advice, tokenizer_for
@@ -45,7 +46,7 @@ def pretrain(config: PretrainConfig, display: Display) -> Path | None:
     directory = run_directory(config.run, config.recipe)
     with opened(directory, config.run) as runtime:
         tokenizer, shards = _prepare(config, runtime, directory, display)
-        stage = _stage(config, runtime, tokenizer, shards)
+        stage = _stage(config, runtime, tokenizer, shards, directory)
         if config.run.show_batch and runtime.is_main:
             display.say(show_batch(next(stage.stream(0))[0], tokenizer))
         done = run_stage(stage, config.run, runtime, directory, display)
@@ -95,7 +96,13 @@ def _words(config: PretrainConfig, source: Source) -> Source:
     return source
 
 
-def _stage(config: PretrainConfig, runtime: Runtime, tokenizer: Tokenizer, shards: Shards) -> Stage:
+def _stage(
+    config: PretrainConfig,
+    runtime: Runtime,
+    tokenizer: Tokenizer,
+    shards: Shards,
+    directory: Path,
+) -> Stage:
     shape = model_config(config.shape, tokenizer.vocab_size)
     plan = make_plan(
         shape,
@@ -103,6 +110,7 @@ def _stage(config: PretrainConfig, runtime: Runtime, tokenizer: Tokenizer, shard
         context=shape.context,
         tokens_per_epoch=len(shards.train),
         world_size=runtime.world_size,
+        rows_per_step=settled(directory).get("rows_per_step"),
     )
 
     def sample(model: Model) -> Mapping[str, str]:

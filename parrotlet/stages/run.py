@@ -5,21 +5,18 @@ A stage itself is a stream and an objective; pretrain.py and sft.py say which.
 
 from __future__ import annotations
 
-import platform
-import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 
-from parrotlet import __version__
-from parrotlet.core.errors import RunError, UsageError
+from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS, RECIPE, SAMPLES, check_name, lock, read_json, write_json
+from parrotlet.core.rundir import METRICS, SAMPLES, check_name, lock
 from parrotlet.core.runtime import Runtime, has_fast_bfloat16, make_runtime
 from parrotlet.data.streams import Stream, prefetch
 from parrotlet.model.build import build_model
@@ -27,8 +24,9 @@ from parrotlet.model.model import Model
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
-from parrotlet.stages.config import BudgetConfig, RunConfig, to_json
+from parrotlet.stages.config import BudgetConfig, RunConfig
 from parrotlet.stages.plan import Plan, with_steps
+from parrotlet.stages.record import settle, settled
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
@@ -37,7 +35,6 @@ from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import Objective
 from parrotlet.train.parallel import process_group, sum_over_ranks, wait_for_all, wrap
 
-BUDGETS = {"steps", "tokens", "minutes"}
 LEAST_STEPS, USEFUL_STEPS = 10, 100  # of a run measured in minutes: refused below, advised
 MEASURED_STEPS = 4  # timed before a run of --minutes; one more goes before them
 
@@ -77,10 +74,15 @@ def run_directory(run: RunConfig, default_name: str) -> Path:
 
 @contextmanager
 def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
-    """The run directory locked, the process group joined, threads and seeds set."""
-    runtime = make_runtime(run.device, run.dtype)
-    if run.threads is not None:
-        torch.set_num_threads(run.threads)
+    """The run directory locked, the process group joined, threads and seeds set.
+
+    A run that has begun keeps the dtype and the threads it began with: bits depend on them.
+    """
+    before = settled(directory)
+    runtime = make_runtime(run.device, before.get("dtype", run.dtype))
+    threads = before.get("threads", run.threads)
+    if threads is not None:
+        torch.set_num_threads(threads)
     torch.manual_seed(run.seed)
     with process_group(runtime):
         if runtime.is_main:
@@ -89,64 +91,6 @@ def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
         else:
             yield runtime
         wait_for_all(runtime)
-
-
-def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
-    """The run's recipe.json: read where it is there, written where it is not.
-
-    Raises RunError where the run was made with other settings, naming those that differ.
-    """
-    path = directory / RECIPE
-    wanted = to_json(config)
-    if not path.exists():
-        recipe = {
-            "verb": verb,
-            "config": wanted,
-            "parrotlet": __version__,
-            "commit": _commit(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "processor": torch.backends.cpu.get_cpu_capability(),
-            "threads": torch.get_num_threads(),
-        }
-        write_json(path, recipe)
-        return recipe
-    recipe = dict(read_json(path))
-    differing = sorted(_differences(recipe.get("config", {}), wanted))
-    if recipe.get("verb") == verb and "steps" not in recipe and set(differing) <= BUDGETS:
-        recipe["config"] = wanted  # refused for its budget before a step was taken
-        write_json(path, recipe)
-        return recipe
-    if recipe.get("verb") != verb or differing:
-        raise RunError(
-            f"{directory} was made by `parrotlet {recipe.get('verb')}` with other values of "
-            f"{', '.join(differing) or 'nothing else'}; choose another --name, or go on with it by "
-            f"`parrotlet resume {directory}`"
-        )
-    return recipe
-
-
-def _commit() -> str | None:
-    """The commit of the code, where it runs from a git checkout."""
-    root = Path(__file__).parent.parent.parent
-    if not (root / ".git").exists():
-        return None
-    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return done.stdout.strip()
-
-
-def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
-    """Names of settings that differ; how a run is watched and where it lies may."""
-    if isinstance(old, dict) and isinstance(new, dict):
-        for key in old.keys() | new.keys():
-            if key not in ("show_batch", "runs", "name"):
-                yield from _differences(old.get(key), new.get(key), key)
-    elif old != new:
-        yield path
 
 
 def run_stage(
@@ -220,13 +164,18 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
 
 def _settled(stage: Stage, run: RunConfig, runtime: Runtime, directory: Path) -> Plan:
     """The plan with its number of steps, which recipe.json remembers once it is known."""
-    path = directory / RECIPE
-    recipe = dict(read_json(path))
-    steps = recipe.get("steps") or stage.plan.steps
+    steps = settled(directory).get("steps") or stage.plan.steps
     if steps is None:
         steps = _steps_for_minutes(stage, run, runtime)
-    if runtime.is_main and "steps" not in recipe:
-        write_json(path, recipe | {"steps": steps, "epoch_steps": round(stage.plan.epoch_steps, 3)})
+    if runtime.is_main and not settled(directory):
+        facts = {
+            "steps": steps,
+            "epoch_steps": round(stage.plan.epoch_steps, 3),
+            "rows_per_step": stage.plan.rows_per_step,
+            "dtype": str(runtime.compute_dtype).removeprefix("torch."),
+            "threads": torch.get_num_threads(),
+        }
+        settle(directory, facts)
     wait_for_all(runtime)
     return with_steps(stage.plan, steps, stage.budget)
 

@@ -20,7 +20,8 @@ from parrotlet.evals.bpb import mean_loss
 from parrotlet.model.model import Model
 from parrotlet.stages.config import SftConfig, SftDataConfig, to_json
 from parrotlet.stages.plan import Plan, make_plan
-from parrotlet.stages.run import Display, Stage, opened, remember, run_directory, run_stage
+from parrotlet.stages.record import remember, settled
+from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
 from parrotlet.stages.samples import answers
 from parrotlet.stages.show import show_batch
 from parrotlet.text.chat import Conversation, Rendered, render
@@ -54,7 +55,7 @@ def sft(config: SftConfig, display: Display) -> Path | None:
             prepare_rows(config, tokenizer, context, directory / "data", key, display)
         wait_for_all(runtime)
         rows = open_rows(directory / "data", key)
-        stage = _stage(config, runtime, tokenizer, rows, start)
+        stage = _stage(config, runtime, tokenizer, rows, start, directory)
         if config.run.show_batch and runtime.is_main:
             display.say(show_batch(next(stage.stream(0))[0], tokenizer))
         done = run_stage(stage, config.run, runtime, directory, display)
@@ -155,7 +156,12 @@ def document_items(config: SftConfig, tokenizer: Tokenizer, context: int) -> lis
 
 
 def _stage(
-    config: SftConfig, runtime: Runtime, tokenizer: Tokenizer, rows: Rows, start: Checkpoint
+    config: SftConfig,
+    runtime: Runtime,
+    tokenizer: Tokenizer,
+    rows: Rows,
+    start: Checkpoint,
+    directory: Path,
 ) -> Stage:
     context = config.context or start.config.context
     plan = make_plan(
@@ -164,6 +170,7 @@ def _stage(
         context=context,
         tokens_per_epoch=len(rows.train) * context,
         world_size=runtime.world_size,
+        rows_per_step=settled(directory).get("rows_per_step"),
     )
 
     def evaluate(model: Model) -> Mapping[str, float]:

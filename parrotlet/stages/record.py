@@ -1,0 +1,98 @@
+"""recipe.json: what a run was asked for, and what was settled when it began.
+
+What is settled (steps, rows in a step, dtype, threads) is part of the result's bits, so a resumed
+run takes it from here, whatever the machine, the number of ranks or the environment would give.
+"""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from parrotlet import __version__
+from parrotlet.core.errors import RunError
+from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
+from parrotlet.stages.config import to_json
+from parrotlet.train.checkpoint import steps_in
+
+BUDGETS = {"steps", "tokens", "minutes"}
+
+
+def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
+    """The run's recipe.json: read where it is there, written where it is not.
+
+    Raises RunError where the run was made with other settings, naming those that differ.
+    """
+    path = directory / RECIPE
+    wanted = to_json(config)
+    if not path.exists():
+        recipe = {
+            "verb": verb,
+            "config": wanted,
+            "parrotlet": __version__,
+            "commit": _commit(),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+            "processor": torch.backends.cpu.get_cpu_capability(),
+        }
+        write_json(path, recipe)
+        return recipe
+    recipe = dict(read_json(path))
+    differing = sorted(_differences(recipe.get("config", {}), wanted))
+    if recipe.get("verb") == verb and "steps" not in recipe and set(differing) <= BUDGETS:
+        recipe["config"] = wanted  # refused for its budget before a step was taken
+        write_json(path, recipe)
+        return recipe
+    if recipe.get("verb") != verb or differing:
+        raise RunError(
+            f"{directory} was made by `parrotlet {recipe.get('verb')}` with other values of "
+            f"{', '.join(differing) or 'nothing else'}; choose another --name, or go on with it by "
+            f"`parrotlet resume {directory}`"
+        )
+    return recipe
+
+
+def settled(directory: Path) -> Mapping[str, Any]:
+    """What the run settled when it began; {} where it has not taken a step yet."""
+    return dict(read_json(directory / RECIPE)) if _has_steps(directory) else {}
+
+
+def settle(directory: Path, facts: Mapping[str, Any]) -> None:
+    """Add to recipe.json what a run settles before its first step."""
+    path = directory / RECIPE
+    write_json(path, {**read_json(path), **facts})
+
+
+def _has_steps(directory: Path) -> bool:
+    """Whether a training step was ever taken here."""
+    metrics = directory / METRICS
+    written = metrics.exists() and metrics.stat().st_size > 0
+    return (directory / RECIPE).exists() and (written or bool(steps_in(directory)))
+
+
+def _commit() -> str | None:
+    """The commit of the code, where it runs from a git checkout."""
+    root = Path(__file__).parent.parent.parent
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=10)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()
+
+
+def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
+    """Names of settings that differ; how a run is watched and where it lies may."""
+    if isinstance(old, dict) and isinstance(new, dict):
+        for key in old.keys() | new.keys():
+            if key not in ("show_batch", "runs", "name"):
+                yield from _differences(old.get(key), new.get(key), key)
+    elif old != new:
+        yield path

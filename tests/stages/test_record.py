@@ -1,0 +1,72 @@
+"""What recipe.json keeps: settings, what was settled from them, and what may still be changed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from parrotlet.core.errors import UsageError
+from parrotlet.core.rundir import METRICS, RECIPE, read_json
+from parrotlet.recipes import RECIPES
+from parrotlet.stages.config import BudgetConfig, PretrainConfig, RunConfig, ShapeConfig
+from parrotlet.stages.plan import make_plan, model_config
+from parrotlet.stages.pretrain import pretrain
+from parrotlet.stages.record import settle
+from parrotlet.train.checkpoint import find, load_tensors
+from parrotlet.train.drive import Progress
+
+SMOKE = RECIPES["smoke"]
+
+
+class Quiet:
+    """A display that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
+
+    def show(self, progress: Progress) -> None:
+        pass
+
+
+def config(runs: Path, name: str = "x") -> PretrainConfig:
+    return replace(SMOKE.pretrain, run=RunConfig(runs=runs, name=name, device="cpu"))
+
+
+def test_a_run_that_has_begun_keeps_rows_threads_and_dtype(tmp_path: Path) -> None:
+    threads = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        assert pretrain(config(tmp_path), Quiet())
+        recipe = read_json(tmp_path / "x" / RECIPE)
+        assert (recipe["rows_per_step"], recipe["threads"]) == (8, 2)
+        # as if it had begun on three ranks, with nine rows a step, in the other dtype
+        settle(tmp_path / "x", {"rows_per_step": 9, "dtype": "bfloat16", "steps": 7})
+        torch.set_num_threads(1)
+        assert pretrain(config(tmp_path), Quiet())
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(threads)
+    lines = (tmp_path / "x" / METRICS).read_text().splitlines()
+    assert '"units": 1024,' in lines[5]
+    assert '"units": 1152,' in lines[6]  # 9 rows of 128
+    recipe = read_json(tmp_path / "x" / RECIPE)
+    assert recipe["dtype"] == "bfloat16"
+    weights = load_tensors(find(tmp_path / "x").path / "model.safetensors")
+    assert all(value.dtype == torch.float32 for value in weights.values())
+
+
+def test_ranks_that_cannot_share_the_rows_are_refused() -> None:
+    model = model_config(ShapeConfig(depth=1, context=64), 300)
+    budget = BudgetConfig(steps=5, batch_tokens=512)
+    plan = make_plan(
+        model, budget, context=64, tokens_per_epoch=999, world_size=2, rows_per_step=12
+    )
+    assert (plan.rows_per_step, plan.micro_rows) == (12, 6)
+    with pytest.raises(UsageError, match="12 rows in a step, which 5 ranks cannot share"):
+        make_plan(model, budget, context=64, tokens_per_epoch=999, world_size=5, rows_per_step=12)
