@@ -16,7 +16,8 @@ from pathlib import Path
 from rich.console import Console
 
 from parrotlet.core.errors import RunError
-from parrotlet.core.rundir import RECIPE, read_json, write_file, write_json
+from parrotlet.core.log import JsonLines
+from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_file, write_json
 from parrotlet.data.sources import open_sources
 from parrotlet.evals.band import band_of
 from parrotlet.evals.world import evaluate_world
@@ -26,6 +27,7 @@ from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.sft import sft
 from parrotlet.terminal.chat import ChatSession, chat
 from parrotlet.terminal.config import ChatConfig, DemoConfig, MachineConfig
+from parrotlet.terminal.copied import quoted, say
 from parrotlet.terminal.demo_stages import BASE, TUNED, directory_of, stages_of
 from parrotlet.terminal.load import load
 from parrotlet.terminal.own_text import DATA, look, remember_split
@@ -56,7 +58,7 @@ def demo(config: DemoConfig) -> int:
         write_json(directory / DATA, look(source))
     finished = _train(directory, base, tuned, console)
     if not finished:
-        console.print(f"stopped and saved; go on with: parrotlet resume {directory}")
+        say(console, f"stopped and saved; go on with: parrotlet resume {quoted(directory)}")
         return 0
     _evaluate(directory, config, chosen, console)
     write_file(directory / REPORT, markdown_report(directory).encode())
@@ -93,14 +95,20 @@ def _train(directory: Path, base: PretrainConfig, tuned: SftConfig, console: Con
     what = "your text" if own else "the world's documents"
     console.rule(f"[bold]1. read: pretraining on {what}", align="left")
     band = band_of(to_json(base), "pretrain")
-    with _timed(directory, "pretraining"), StageDisplay("pretrain", console, band=band) as display:
+    with (
+        _timed(directory, "pretraining", BASE),
+        StageDisplay("pretrain", console, band=band) as display,
+    ):
         if pretrain(base, display) is None:
             return False
     if own:
         remember_split(directory, directory / BASE)
     console.rule("[bold]2. talk: fine-tuning on conversations", align="left")
     band = band_of(to_json(tuned), "sft")
-    with _timed(directory, "fine-tuning"), StageDisplay("sft", console, band=band) as display:
+    with (
+        _timed(directory, "fine-tuning", TUNED),
+        StageDisplay("sft", console, band=band) as display,
+    ):
         return sft(tuned, display) is not None
 
 
@@ -125,14 +133,21 @@ def _evaluate(directory: Path, config: DemoConfig, chosen: Recipe, console: Cons
 
 
 @contextmanager
-def _timed(directory: Path, stage: str) -> Iterator[None]:
-    """Add the seconds of the block to the stage's in times.json."""
+def _timed(directory: Path, stage: str, run: str = "") -> Iterator[None]:
+    """Add the seconds of the block, however it ends, to the stage's in times.json.
+
+    A killed process could not add its own: they are at least those in the metrics of the `run`.
+    """
     begin = time.perf_counter()
-    yield
-    path = directory / TIMES
-    times = read_json(path) if path.exists() else {}
-    times[stage] = round(times.get(stage, 0.0) + time.perf_counter() - begin, 1)
-    write_json(path, times)
+    try:
+        yield
+    finally:
+        path = directory / TIMES
+        times = read_json(path) if path.exists() else {}
+        spent = times.get(stage, 0.0) + time.perf_counter() - begin
+        lines = JsonLines(directory / run / METRICS) if run else ()
+        trained = max((line.get("seconds", 0.0) for line in lines), default=0.0)
+        write_json(path, times | {stage: round(max(spent, trained), 1)})
 
 
 def _talk(directory: Path, config: DemoConfig, console: Console) -> int:
@@ -147,5 +162,5 @@ def _talk(directory: Path, config: DemoConfig, console: Console) -> int:
     for text in EXCHANGES:
         console.print(f"[bold]you>[/bold] {text}", highlight=False)
         session.take(text)
-    console.print(f"chat with it: parrotlet chat {talk.model}", highlight=False)
+    say(console, f"chat with it: parrotlet chat {quoted(talk.model)}")
     return 0

@@ -17,6 +17,7 @@ from parrotlet.data.tokens import TokenArray
 from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.evals.world import evaluate_world
 from parrotlet.terminal.config_runs import EvalConfig
+from parrotlet.terminal.copied import say
 from parrotlet.terminal.load import load
 from parrotlet.terminal.report import show_abilities
 from parrotlet.text.tokenizer import Tokenizer
@@ -33,7 +34,7 @@ def evaluate(config: EvalConfig) -> int:
     result = EVALUATIONS[config.what](checkpoint, config, console)
     path = checkpoint.path.parent / f"eval-{config.what}.json"
     write_json(path, {"checkpoint": checkpoint.path.name, **result})
-    console.print(f"kept in {path}", highlight=False)
+    say(console, f"kept in {path}")
     return 0
 
 

@@ -9,6 +9,7 @@ from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.exchange.export import export
 from parrotlet.exchange.hf_import import import_folder
 from parrotlet.exchange.hub import NAME, fetch_model
+from parrotlet.terminal.copied import quoted
 from parrotlet.train.checkpoint import find
 
 
@@ -20,7 +21,7 @@ def import_model(config: ImportConfig) -> int:
     if not source.exists() and NAME.fullmatch(config.source):
         source = _fetched(config)
     import_folder(source, directory, chat_tokens=config.chat_tokens)
-    print(f"done: {directory}. Next: parrotlet sample {directory} 'Once'")
+    print(f"done: {directory}. Next: parrotlet sample {quoted(directory)} 'Once'")
     return 0
 
 

@@ -17,6 +17,7 @@ from parrotlet.evals.doctor import examine, summary
 from parrotlet.terminal.braille import COLOURS, draw
 from parrotlet.terminal.charts import ceiling, points, run_charts
 from parrotlet.terminal.config_runs import PlotConfig
+from parrotlet.terminal.copied import say
 from parrotlet.terminal.page import heading, note, page
 
 PAGE = "plot.html"
@@ -36,7 +37,7 @@ def plot(config: PlotConfig) -> int:
         return 0
     out = config.out or config.runs[0] / PAGE
     write_file(out, plot_page(stages).encode())
-    console.print(f"wrote {out}", highlight=False)
+    say(console, f"wrote {out}")
     return 0
 
 

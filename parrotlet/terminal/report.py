@@ -11,6 +11,7 @@ from rich.table import Table
 
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, SAMPLES, read_json
+from parrotlet.terminal.copied import say
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.train.checkpoint import find
@@ -23,7 +24,7 @@ def show_report(directory: Path, console: Console) -> None:
     show_abilities(read_json(directory / "abilities.json"), console)
     for line in facts(directory):
         console.print(line, highlight=False)
-    console.print(f"the whole report: {directory / 'report.md'}", highlight=False)
+    say(console, f"the whole report: {directory / 'report.md'}")
 
 
 def show_abilities(abilities: Mapping[str, Mapping[str, Any]], console: Console) -> None:

@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import shlex
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from rich.console import Console
 
+from parrotlet.core.errors import DataError
 from parrotlet.core.rundir import check_name, lock
 from parrotlet.evals.band import Band, band_of
 from parrotlet.stages import pretrain as pretrain_stage
 from parrotlet.stages import sft as sft_stage
 from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig, to_json
-from parrotlet.stages.run import Display
+from parrotlet.stages.run import Display, run_directory
 from parrotlet.stages.tokenizer import tokenizer_for
+from parrotlet.terminal.copied import quoted, say
 from parrotlet.terminal.progress import StageDisplay
+from parrotlet.text.tokenizer import Tokenizer
 
 
 def tokenizer(config: TokenizeConfig) -> int:
@@ -30,10 +35,10 @@ def tokenizer(config: TokenizeConfig) -> int:
     text = next(document.text for document in source.documents())[:100_000]
     ids = made.encode(text)
     size = len(text.encode("utf-8"))
-    console.print(
+    say(
+        console,
         f"{directory / 'tokenizer'}: {made.vocab_size:,} tokens, "
         f"{size / max(1, len(ids)):.2f} bytes a token on the first document",
-        highlight=False,
     )
     return 0
 
@@ -43,7 +48,8 @@ def pretrain(config: PretrainConfig) -> int:
     return _train(
         "pretrain",
         lambda display: pretrain_stage.pretrain(config, display),
-        "sample {run} 'Once'",
+        run_directory(config.run, config.recipe),
+        lambda directory: f"sample {quoted(directory)}{_prompt(config.prompts, directory)}",
         band_of(to_json(config), "pretrain"),
     )
 
@@ -53,7 +59,8 @@ def sft(config: SftConfig) -> int:
     return _train(
         "sft",
         lambda display: sft_stage.sft(config, display),
-        "chat {run}",
+        run_directory(config.run, f"{config.start.name}-sft"),
+        lambda directory: f"chat {quoted(directory)}",
         band_of(to_json(config), "sft"),
     )
 
@@ -61,17 +68,28 @@ def sft(config: SftConfig) -> int:
 def _train(
     title: str,
     stage: Callable[[Display], Path | None],
-    next_command: str,
+    directory: Path,
+    next_command: Callable[[Path], str],
     band: Band | None,
 ) -> int:
     console = Console(stderr=False)
     quiet = int(os.environ.get("RANK", "0")) != 0
     with StageDisplay(title, console, quiet=quiet, band=band) as display:
-        directory = stage(display)
+        done = stage(display)
     if quiet:
         return 0
-    if directory is None:
-        console.print(f"{title} stopped and saved; go on with: parrotlet resume RUN")
+    if done is None:
+        say(console, f"{title} stopped and saved; go on with: parrotlet resume {quoted(directory)}")
     else:
-        console.print(f"done: {directory}. Next: parrotlet {next_command.format(run=directory)}")
+        say(console, f"done: {done}. Next: parrotlet {next_command(done)}")
     return 0
+
+
+def _prompt(prompts: Sequence[str], directory: Path) -> str:
+    """The first of the prompts that the run's tokenizer can write, as an argument; "" for none."""
+    made = Tokenizer.load(directory / "tokenizer")
+    for prompt in prompts:
+        with suppress(DataError):  # a character that was not in the text of a "char" tokenizer
+            made.encode_document(prompt)
+            return f" {shlex.quote(prompt)}"
+    return ""
