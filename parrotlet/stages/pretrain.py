@@ -58,13 +58,13 @@ def _prepare(
 ) -> tuple[Tokenizer, Shards]:
     """Tokenizer and shards: made by the main rank, opened by all."""
     if runtime.is_main:
+        remember(directory, "pretrain", config)
         source = source_for(config.data, config.run.seed)
         if isinstance(source, FileSource):
             for line in skipped_lines(source.skipped):
                 display.say(line)
         words = _words(config, source)
         tokenizer = tokenizer_for(config.text, words, directory / "tokenizer", display)
-        remember(directory, "pretrain", config)
         display.say(f"tokenizing into {directory / 'data'}")
         shards = tokenize(
             source,

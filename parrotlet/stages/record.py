@@ -17,44 +17,59 @@ import torch
 from parrotlet import __version__
 from parrotlet.core.errors import RunError
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
+from parrotlet.data.arrays import MANIFEST
 from parrotlet.stages.config import to_json
+from parrotlet.text.tokenizer import FILE_NAME
 from parrotlet.train.checkpoint import steps_in
 
-BUDGETS = {"steps", "tokens", "minutes"}
+# what makes tokenizer and data count; files beside them are never touched, whose ever they are
+MADE = (
+    Path("tokenizer", FILE_NAME),
+    *(Path("data", each, MANIFEST) for each in ("", "train", "validation")),
+)
 
 
 def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
     """The run's recipe.json: read where it is there, written where it is not.
 
-    Raises RunError where the run was made with other settings, naming those that differ.
+    An attempt that failed before it learned anything leaves its name free: its settings are
+    replaced, and what was made with settings that differ is made again. Raises RunError where more
+    was done with other settings, naming those that differ.
     """
     path = directory / RECIPE
     wanted = to_json(config)
-    if not path.exists():
-        recipe = {
-            "verb": verb,
-            "config": wanted,
-            "parrotlet": __version__,
-            "commit": _commit(),
-            "torch": torch.__version__,
-            "python": platform.python_version(),
-            "processor": torch.backends.cpu.get_cpu_capability(),
-        }
-        write_json(path, recipe)
-        return recipe
-    recipe = dict(read_json(path))
-    differing = sorted(_differences(recipe.get("config", {}), wanted))
-    if recipe.get("verb") == verb and "steps" not in recipe and set(differing) <= BUDGETS:
-        recipe["config"] = wanted  # refused for its budget before a step was taken
-        write_json(path, recipe)
-        return recipe
-    if recipe.get("verb") != verb or differing:
-        raise RunError(
-            f"{directory} was made by `parrotlet {recipe.get('verb')}` with other values of "
-            f"{', '.join(differing) or 'nothing else'}; choose another --name, or go on with it by "
-            f"`parrotlet resume {directory}`"
-        )
+    if path.exists():
+        recipe = dict(read_json(path))
+        before = recipe.get("config", {})
+        differing = sorted(_differences(before, wanted))
+        if recipe.get("verb") == verb and not differing:
+            return recipe
+        if _is_begun(directory, recipe.get("verb")):
+            raise RunError(
+                f"{directory} was made by `parrotlet {recipe.get('verb')}` with other values of "
+                f"{', '.join(differing) or 'nothing else'}; choose another --name, or go on with "
+                f"it by `parrotlet resume {directory}`"
+            )
+        if _made_from(before) != _made_from(wanted):
+            for name in MADE:
+                (directory / name).unlink(missing_ok=True)
+    recipe = {
+        "verb": verb,
+        "config": wanted,
+        "parrotlet": __version__,
+        "commit": _commit(),
+        "torch": torch.__version__,
+        "python": platform.python_version(),
+        "processor": torch.backends.cpu.get_cpu_capability(),
+    }
+    write_json(path, recipe)
     return recipe
+
+
+def _made_from(config: Mapping[str, Any]) -> list[Any]:
+    """The settings that tokenizer and data depend on."""
+    seed = config.get("run", {}).get("seed")
+    return [seed, *(config.get(name) for name in ("data", "text", "start", "context"))]
 
 
 def settled(directory: Path) -> Mapping[str, Any]:
@@ -66,6 +81,11 @@ def settle(directory: Path, facts: Mapping[str, Any]) -> None:
     """Add to recipe.json what a run settles before its first step."""
     path = directory / RECIPE
     write_json(path, {**read_json(path), **facts})
+
+
+def _is_begun(directory: Path, verb: Any) -> bool:
+    """Whether a verb did more than prepare; of those unknown here it is taken for granted."""
+    return verb not in ("pretrain", "sft") or _has_steps(directory)
 
 
 def _has_steps(directory: Path) -> bool:

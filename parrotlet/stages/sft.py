@@ -43,12 +43,16 @@ class Rows:
 
 
 def sft(config: SftConfig, display: Display) -> Path | None:
-    """Fine-tune; the run's directory when done, None when a signal asked to stop."""
+    """Fine-tune; the run's directory when done, None when a signal asked to stop.
+
+    What cannot work is refused before anything is read or written.
+    """
     start = checkpoints.find(config.start)
+    context = config.context or start.config.context
+    make_plan(start.config, config.budget, context=context, tokens_per_epoch=1)
     directory = run_directory(config.run, f"{config.start.name}-sft")
     with opened(directory, config.run) as runtime:
         tokenizer = checkpoints.load_tokenizer(start)
-        context = config.context or start.config.context
         key = rows_key(config, tokenizer, context)
         if runtime.is_main:
             remember(directory, "sft", config)

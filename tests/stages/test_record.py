@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
+from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.core.rundir import METRICS, RECIPE, read_json
 from parrotlet.recipes import RECIPES
@@ -70,3 +71,37 @@ def test_ranks_that_cannot_share_the_rows_are_refused() -> None:
     assert (plan.rows_per_step, plan.micro_rows) == (12, 6)
     with pytest.raises(UsageError, match="12 rows in a step, which 5 ranks cannot share"):
         make_plan(model, budget, context=64, tokens_per_epoch=999, world_size=5, rows_per_step=12)
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str]:
+    """Status and standard error of a command."""
+    capsys.readouterr()
+    status = main([str(each) for each in arguments])
+    return status, capsys.readouterr().err
+
+
+def test_a_failed_attempt_leaves_its_name_free(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("It was a bright cold day, and every bird knew. " * 400 + "Zwölf Boxkämpfer. ")
+    mine = tmp_path / "x" / "data" / "mine.txt"  # a run's folder may hold a person's files
+    mine.parent.mkdir(parents=True)
+    mine.touch()
+    smoke = ["--recipe", "smoke", "--device", "cpu", "--runs", tmp_path, "--name"]
+    command = ["pretrain", *smoke, "x", "--kind", "char", "--data"]
+    assert run(capsys, *command, tmp_path / "txet.txt")[0] == 1  # a typo
+    assert run(capsys, *command, text, "--context", 20_000)[0] == 1  # longer than the text
+    assert run(capsys, *command, text, "--validation-fraction", 0.2)[0] == 0
+    data = read_json(tmp_path / "x" / "data" / "manifest.json")
+    assert data["made_from"]["split"]["validation_fraction"] == 0.2
+    assert mine.exists()
+    talk = tmp_path / "talk.jsonl"
+    talk.write_text('{"prompt": "a", "response": "b"}\n' * 20)
+    command = ["sft", tmp_path / "x", *smoke, "y"]
+    assert run(capsys, *command, "--data", talk, "--context", 4096)[0] == 2
+    assert not (tmp_path / "y").exists()
+    assert run(capsys, *command, "--data", tmp_path / "tlak.jsonl")[0] == 1
+    assert run(capsys, *command, "--data", talk)[0] == 0
+    status, said = run(capsys, *command, "--data", talk, "--context", 64)
+    assert (status, "other values of context" in said) == (1, True)
