@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from parrotlet.core.errors import RunError
-from parrotlet.core.rundir import write_file
+from parrotlet.core.rundir import advice_for, write_file
 
 
 def get_logger(name: str) -> logging.Logger:
@@ -39,8 +39,7 @@ class JsonLines:
                 file.write(line.encode())
         except OSError as error:
             raise RunError(
-                f"cannot write {self.path}: {error.strerror or error}; free some space or choose "
-                "another folder with --runs"
+                f"cannot write {self.path}: {error.strerror or error}; {advice_for(error)}"
             ) from error
 
     def __iter__(self) -> Iterator[dict[str, Any]]:

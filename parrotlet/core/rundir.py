@@ -12,6 +12,7 @@ Torch-free, so that pages and command-line errors are quick.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -27,6 +28,8 @@ from parrotlet.core.errors import RunError
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 STEP = re.compile(r"step_(\d{6,})")
 RECIPE, METRICS, SAMPLES, LOCK = "recipe.json", "metrics.jsonl", "samples.jsonl", "lock"
+FULL = (errno.ENOSPC, errno.EDQUOT)
+HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # by another process
 
 
 def check_name(name: str) -> str:
@@ -74,9 +77,18 @@ def write_file(path: Path, data: bytes) -> None:
         with suppress(OSError):  # where `parent` is no folder it was never made
             temporary.unlink(missing_ok=True)
         raise RunError(
-            f"cannot write {path}: {error.strerror or error}; free some space or choose another "
-            "folder with --runs (nothing already saved was touched)"
+            f"cannot write {path}: {error.strerror or error}; {advice_for(error)} (nothing already "
+            "saved was touched)"
         ) from error
+
+
+def advice_for(error: OSError) -> str:
+    """What to do about a file that cannot be written."""
+    if error.errno in FULL:
+        return "free some space or choose another folder with --runs"
+    if error.errno == errno.EISDIR:
+        return "a folder of that name is in the way: move it or choose another name"
+    return "choose a folder that can be written (of a run: --runs)"
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -152,6 +164,11 @@ def _take(file: IO[str]) -> bool:
             import fcntl
 
             fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
+    except OSError as error:
+        if error.errno not in HELD:
+            raise RunError(
+                f"cannot lock {file.name}: {error.strerror or error}; choose another folder with "
+                "--runs, on a disk of this machine"
+            ) from error
         return False
     return True

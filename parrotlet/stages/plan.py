@@ -49,21 +49,17 @@ class Plan:
 
 def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
     """The model of a shape. Raises UsageError where the numbers cannot work together."""
-    if shape.depth < 1:
-        raise UsageError(f"--depth {shape.depth}: a model needs at least one block")
     width = WIDTH_PER_DEPTH * shape.depth if shape.width is None else shape.width
-    if width < 2:
-        raise UsageError(f"--width {width}: use a width of at least 2")
     heads = shape.heads
     if heads is None:
         heads = max(1, width // (64 if width >= 512 else 32))
         while width % heads:  # the nearest smaller number of heads that divides the width
             heads -= 1
-    if heads < 1 or width % heads:
+    if width % heads:
         near = [each for each in range(1, width + 1) if width % each == 0]
         best = min(near, key=lambda each: abs(each - heads))
         raise UsageError(
-            f"--width {width} cannot be divided by --heads {heads}; {best} heads would do"
+            f"--width {width} cannot be divided by --heads {heads}; --heads {best} would do"
         )
     mlp = shape.mlp_width
     if mlp is None:
@@ -76,7 +72,7 @@ def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
         depth=shape.depth,
         width=width,
         heads=heads,
-        kv_heads=shape.kv_heads or heads,
+        kv_heads=heads if shape.kv_heads is None else shape.kv_heads,
         head_width=width // heads,
         mlp_width=mlp,
         tied=shape.arch != "swift",
@@ -109,9 +105,6 @@ def make_plan(
     }
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} are two budgets; give one of them")
-    for name, value in given.items():
-        if not value > 0:
-            raise UsageError(f"{name} {value}: a budget must be more than nothing")
     if context > model.context:
         raise UsageError(
             f"--context {context} is longer than the model's {model.context}; use at most that"

@@ -121,10 +121,25 @@ def test_folders_are_made_and_obstacles_named(tmp_path: Path) -> None:
     write_file(tmp_path / "a" / "b" / "file", NEW)
     assert (tmp_path / "a" / "b" / "file").read_bytes() == NEW
     for path in (tmp_path / "a" / "b" / "file" / "below", tmp_path / "a"):
-        with pytest.raises(RunError, match=r"cannot write .*free some space") as caught:
+        with pytest.raises(RunError, match=r"cannot write .*; (choose|a folder)") as caught:
             write_file(path, NEW)
         assert str(path) in str(caught.value)
+        assert "free some space" not in str(caught.value)
     assert names(tmp_path) == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("number", "advice"),
+    [
+        (errno.ENOSPC, "free some space"),
+        (errno.EDQUOT, "free some space"),
+        (errno.EISDIR, "a folder of that name is in the way"),
+        (errno.EROFS, "choose a folder that can be written"),
+        (errno.EACCES, "choose a folder that can be written"),
+    ],
+)
+def test_advice_by_what_went_wrong(number: int, advice: str) -> None:
+    assert rundir.advice_for(OSError(number, os.strerror(number))).startswith(advice)
 
 
 def test_json_comes_back(tmp_path: Path) -> None:
@@ -197,6 +212,20 @@ def test_lock_keeps_another_process_out_until_it_ends(tmp_path: Path) -> None:
         pass
     with lock(tmp_path):  # let go of at the end of the block
         pass
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="another call locks there")
+def test_a_disk_without_locks_is_not_another_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("fcntl.flock", refuse)
+    with pytest.raises(RunError, match="cannot lock .*No locks available; choose") as caught:
+        with lock(tmp_path):
+            pass
+    assert "in use" not in str(caught.value)
 
 
 def test_lock_is_let_go_of_after_an_error(tmp_path: Path) -> None:
