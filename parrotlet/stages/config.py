@@ -19,15 +19,16 @@ import tyro
 from parrotlet.core.errors import UsageError
 from parrotlet.model.config import Architecture
 from parrotlet.optim.config import OptimizerConfig
+from parrotlet.stages.bounds import BOUNDS, check_bounds
 
 T = TypeVar("T")
-SEEDS = 2**63
 
 
 def check_seed(seed: int) -> None:
     """UsageError for a seed that random generators do not take."""
-    if not 0 <= seed < SEEDS:
-        raise UsageError(f"--seed {seed}: choose a whole number from 0 to {SEEDS - 1}")
+    low, high = BOUNDS["seed"]
+    if not low <= seed <= high:
+        raise UsageError(f"--seed {seed}: choose a whole number from {low} to {high}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,9 +49,6 @@ class RunConfig:
     """CPU threads; left out, PyTorch's choice."""
     show_batch: bool = False
     """Before the first step, print one row of the first batch as text, with what is learned."""
-
-    def __post_init__(self) -> None:
-        check_seed(self.seed)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +73,8 @@ class TokenizerConfig:
     """How text becomes tokens."""
 
     tokenizer: Path | None = None
-    """A run, checkpoint or folder with a tokenizer to use; left out, one is trained on the data."""
+    """A run, checkpoint or folder with a tokenizer to use (ours, or GPT-2's encoder.json and
+    vocab.bpe); left out, one is trained on the data."""
     kind: Literal["bpe", "char"] = "bpe"
     """Byte-level BPE, or one token per character."""
     vocab_size: int = 4096
@@ -137,6 +136,9 @@ class TokenizeConfig:
     data: DataConfig = field(default_factory=DataConfig)
     text: TokenizerConfig = field(default_factory=TokenizerConfig)
 
+    def __post_init__(self) -> None:
+        check_bounds(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig:
@@ -152,6 +154,9 @@ class PretrainConfig:
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
     prompts: tuple[str, ...] = ("The", "Once upon a time")
     """Texts to continue while training, to watch it learn."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -190,6 +195,9 @@ class SftConfig:
     """Tokens in a row of packed conversations; left out, the model's context."""
     prompts: tuple[str, ...] = ("Hello!", "Who are you?")
     """What the user says in the samples taken while training."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
 
 
 def to_json(value: Any) -> Any:
