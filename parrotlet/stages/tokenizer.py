@@ -9,6 +9,7 @@ from parrotlet.core.errors import CheckpointError
 from parrotlet.data.sources import Source
 from parrotlet.stages.config import TokenizerConfig
 from parrotlet.stages.run import Display
+from parrotlet.text.gpt2_vocab import ENCODER, load_gpt2
 from parrotlet.text.tokenizer import FILE_NAME, Tokenizer
 from parrotlet.text.train import train_bpe, train_char
 from parrotlet.train.checkpoint import find
@@ -78,13 +79,16 @@ def split_advice(per_token: float, per_character: float, vocab_size: int) -> str
 
 
 def load_tokenizer(path: Path) -> Tokenizer:
-    """The tokenizer of a run, a checkpoint or a folder that holds one."""
+    """The tokenizer of a run, a checkpoint or a folder that holds one: ours, or GPT-2's files."""
     for directory in (path, path / "tokenizer"):
         if (directory / FILE_NAME).exists():
             return Tokenizer.load(directory)
+    if (path / ENCODER).exists():
+        return load_gpt2(path)
     try:
         return Tokenizer.load(find(path).path)
     except CheckpointError as error:
         raise CheckpointError(
-            f"{path} holds no tokenizer: no {FILE_NAME} and no checkpoint"
+            f"{path} holds no tokenizer: no {FILE_NAME}, no checkpoint, and no {ENCODER} of "
+            "GPT-2; name a run or a folder that has one"
         ) from error

@@ -17,6 +17,7 @@ from parrotlet.text.tokenizer import Tokenizer
 # How GPT-2 cuts text (openai/gpt-2, encoder.py): numbers of any length, contractions in lower case.
 GPT2_PATTERN = r"'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+"
 END_OF_TEXT = "<|endoftext|>"
+ENCODER, MERGES = "encoder.json", "vocab.bpe"  # as OpenAI named them
 
 # The native form with <|endoftext|> in the place of <|bos|>; eight ids more than GPT-2 has.
 GPT2_CHAT = replace(
@@ -43,7 +44,7 @@ def load_gpt2(directory: Path, chat_specials: bool = True) -> Tokenizer:
     DataError where a file is missing or the two do not describe one vocabulary.
     """
     alphabet = byte_alphabet()
-    names = _read_encoder(directory / "encoder.json")
+    names = _read_encoder(directory / ENCODER)
     try:
         tokens = tuple(bytes(alphabet[character] for character in name) for name in names)
     except KeyError as error:
@@ -51,7 +52,7 @@ def load_gpt2(directory: Path, chat_specials: bool = True) -> Tokenizer:
             f"{directory / 'encoder.json'} has a token with {error.args[0]!r}, which stands for no "
             "byte; take the file GPT-2 was published with"
         ) from error
-    _check_merges(directory / "vocab.bpe", names)
+    _check_merges(directory / MERGES, names)
     template = GPT2_CHAT if chat_specials else GPT2_PLAIN
     return Tokenizer("bpe", tokens, template, GPT2_PATTERN)
 

@@ -14,7 +14,6 @@ import hashlib
 import json
 import unicodedata
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import chain
@@ -109,11 +108,6 @@ class Tokenizer:
                 f"{len(self.tokens)} this tokenizer was trained on; leave it out, train on text "
                 "that has it, or use a bpe tokenizer, which can write anything"
             ) from None
-
-    def encode_batch(self, texts: Sequence[str], num_threads: int = 1) -> list[list[int]]:
-        """`encode` of each text, in order, on `num_threads` threads."""
-        with ThreadPoolExecutor(num_threads) as pool:
-            return list(pool.map(self.encode, texts))
 
     def encode_segment(self, text: str) -> list[int]:
         """`encode` of a text that follows a control token: with the template's leading space.

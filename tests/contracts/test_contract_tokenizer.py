@@ -218,14 +218,6 @@ def test_text_comes_back_and_has_ordinary_ids(name: str, text: str) -> None:
 
 
 @every_tokenizer
-def test_batches_are_each_text_in_order(name: str) -> None:
-    tokenizer = BUILT[name]
-    batch = [*SPECIALS, "", *WORDS] * 3
-    for threads in (1, 3):
-        assert tokenizer.encode_batch(batch, threads) == [tokenizer.encode(text) for text in batch]
-
-
-@every_tokenizer
 @contract
 @given(conversation=conversations(), reply=replies)
 def test_what_is_rendered_is_read_back(

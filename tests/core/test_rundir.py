@@ -222,9 +222,9 @@ def test_a_disk_without_locks_is_not_another_process(
         raise OSError(errno.ENOLCK, "No locks available")
 
     monkeypatch.setattr("fcntl.flock", refuse)
-    with pytest.raises(RunError, match="cannot lock .*No locks available; choose") as caught:
-        with lock(tmp_path):
-            pass
+    wanted = pytest.raises(RunError, match=r"cannot lock .*No locks available; choose")
+    with wanted as caught, lock(tmp_path):
+        pass
     assert "in use" not in str(caught.value)
 
 
