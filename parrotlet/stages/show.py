@@ -14,6 +14,14 @@ def show_batch(batch: Batch, tokenizer: Tokenizer) -> str:
     learned = [False] + [target != IGNORE for target in targets[:-1]]
     lines = ["the first row of the first batch (* is learned: id, token)"]
     for token, is_learned in zip(tokens, learned, strict=True):
-        shown = names.get(token) or repr(tokenizer.token_bytes(token).decode("utf-8", "replace"))
+        shown = names.get(token) or _shown(tokenizer.token_bytes(token))
         lines.append(f"  {'*' if is_learned else ' '} {token:6d} {shown}")
     return "\n".join(lines)
+
+
+def _shown(data: bytes) -> str:
+    """The bytes of a token as text where they are any, else as bytes: a part of a character."""
+    try:
+        return repr(data.decode())
+    except UnicodeDecodeError:
+        return repr(data)
