@@ -21,7 +21,7 @@ from parrotlet.stages.show import show_batch
 from parrotlet.stages.tokenizer import bytes_per_character, split_advice, tokenizer_for
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.losses import next_token
-from parrotlet.train.parallel import wait_for_all
+from parrotlet.train.parallel import on_main
 from parrotlet.world.source import WithTalk, WorldDocuments, WorldWords
 
 EVALUATION_TOKENS = 262_144  # of validation text in an evaluation on the way
@@ -45,7 +45,9 @@ def pretrain(config: PretrainConfig, display: Display) -> Path | None:
     make_plan(shape, config.budget, context=shape.context, tokens_per_epoch=1)
     directory = run_directory(config.run, config.recipe)
     with opened(directory, config.run) as runtime:
-        tokenizer, shards = _prepare(config, runtime, directory, display)
+        on_main(lambda: _prepare(config, directory, display), runtime)
+        tokenizer = Tokenizer.load(directory / "tokenizer")
+        shards = Shards.open(directory / "data")
         stage = _stage(config, runtime, tokenizer, shards, directory)
         if config.run.show_batch and runtime.is_main:
             display.say(show_batch(next(stage.stream(0))[0], tokenizer))
@@ -53,38 +55,32 @@ def pretrain(config: PretrainConfig, display: Display) -> Path | None:
     return directory if done else None
 
 
-def _prepare(
-    config: PretrainConfig, runtime: Runtime, directory: Path, display: Display
-) -> tuple[Tokenizer, Shards]:
-    """Tokenizer and shards: made by the main rank, opened by all."""
-    if runtime.is_main:
-        remember(directory, "pretrain", config)
-        source = source_for(config.data, config.run.seed)
-        if isinstance(source, FileSource):
-            for line in skipped_lines(source.skipped):
-                display.say(line)
-        words = _words(config, source)
-        tokenizer = tokenizer_for(config.text, words, directory / "tokenizer", display)
-        display.say(f"tokenizing into {directory / 'data'}")
-        shards = tokenize(
-            source,
-            tokenizer,
-            directory / "data",
-            validation_fraction=config.data.validation_fraction,
-            seed=config.run.seed,
-        )
-        display.say(
-            f"{len(shards.train):,} tokens to learn from ({shards.train.num_bytes:,} bytes, "
-            f"{shards.train.num_bytes / max(1, len(shards.train)):.2f} a token), "
-            f"{len(shards.validation):,} for validation"
-        )
-        if config.data.data and config.text.kind == "bpe":
-            per_token = shards.train.num_bytes / max(1, len(shards.train))
-            wide = bytes_per_character(source)
-            for line in filter(None, [split_advice(per_token, wide, tokenizer.vocab_size)]):
-                display.say(line)
-    wait_for_all(runtime)
-    return Tokenizer.load(directory / "tokenizer"), Shards.open(directory / "data")
+def _prepare(config: PretrainConfig, directory: Path, display: Display) -> None:
+    """Make tokenizer and shards, where they are not there."""
+    remember(directory, "pretrain", config)
+    source = source_for(config.data, config.run.seed)
+    if isinstance(source, FileSource):
+        for line in skipped_lines(source.skipped):
+            display.say(line)
+    words = _words(config, source)
+    tokenizer = tokenizer_for(config.text, words, directory / "tokenizer", display)
+    display.say(f"tokenizing into {directory / 'data'}")
+    shards = tokenize(
+        source,
+        tokenizer,
+        directory / "data",
+        validation_fraction=config.data.validation_fraction,
+        seed=config.run.seed,
+    )
+    per_token = shards.train.num_bytes / max(1, len(shards.train))
+    display.say(
+        f"{len(shards.train):,} tokens to learn from ({shards.train.num_bytes:,} bytes, "
+        f"{per_token:.2f} a token), {len(shards.validation):,} for validation"
+    )
+    if config.data.data and config.text.kind == "bpe":
+        advice = split_advice(per_token, bytes_per_character(source), tokenizer.vocab_size)
+        if advice:
+            display.say(advice)
 
 
 def _words(config: PretrainConfig, source: Source) -> Source:

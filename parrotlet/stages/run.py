@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -33,7 +33,7 @@ from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.drive import Hooks, Progress, Rhythm, drive
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import Objective
-from parrotlet.train.parallel import process_group, sum_over_ranks, wait_for_all, wrap
+from parrotlet.train.parallel import on_main, process_group, sum_over_ranks, wait_for_all, wrap
 
 LEAST_STEPS, USEFUL_STEPS = 10, 100  # of a run measured in minutes: refused below, advised
 MEASURED_STEPS = 4  # timed before a run of --minutes; one more goes before them
@@ -84,12 +84,9 @@ def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
     if threads is not None:
         torch.set_num_threads(threads)
     torch.manual_seed(run.seed)
-    with process_group(runtime):
-        if runtime.is_main:
-            with lock(directory):
-                yield runtime
-        else:
-            yield runtime
+    with process_group(runtime), ExitStack() as locked:
+        on_main(lambda: locked.enter_context(lock(directory)), runtime)
+        yield runtime
         wait_for_all(runtime)
 
 
@@ -114,9 +111,9 @@ def run_stage(
         display.say(f"going on from step {state.step} of {plan.steps}")
 
     def save(state: TrainState) -> None:
-        if runtime.is_main:
-            checkpoints.save(directory, state, stage.tokenizer, stage=stage.name)
-        wait_for_all(runtime)
+        on_main(
+            lambda: checkpoints.save(directory, state, stage.tokenizer, stage=stage.name), runtime
+        )
 
     hooks = Hooks(
         save=save,
@@ -167,7 +164,7 @@ def _settled(stage: Stage, run: RunConfig, runtime: Runtime, directory: Path) ->
     steps = settled(directory).get("steps") or stage.plan.steps
     if steps is None:
         steps = _steps_for_minutes(stage, run, runtime)
-    if runtime.is_main and not settled(directory):
+    if not settled(directory):
         facts = {
             "steps": steps,
             "epoch_steps": round(stage.plan.epoch_steps, 3),
@@ -175,8 +172,7 @@ def _settled(stage: Stage, run: RunConfig, runtime: Runtime, directory: Path) ->
             "dtype": str(runtime.compute_dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
         }
-        settle(directory, facts)
-    wait_for_all(runtime)
+        on_main(lambda: settle(directory, facts), runtime)
     return with_steps(stage.plan, steps, stage.budget)
 
 

@@ -29,7 +29,7 @@ from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.losses import next_token
-from parrotlet.train.parallel import wait_for_all
+from parrotlet.train.parallel import on_main
 from parrotlet.world.entities import World
 from parrotlet.world.records import conversations, documents, general_conversations
 
@@ -53,11 +53,12 @@ def sft(config: SftConfig, display: Display) -> Path | None:
     directory = run_directory(config.run, f"{config.start.name}-sft")
     with opened(directory, config.run) as runtime:
         tokenizer = checkpoints.load_tokenizer(start)
+        on_main(lambda: remember(directory, "sft", config), runtime)
         key = rows_key(config, tokenizer, context)
-        if runtime.is_main:
-            remember(directory, "sft", config)
-            prepare_rows(config, tokenizer, context, directory / "data", key, display)
-        wait_for_all(runtime)
+        on_main(
+            lambda: prepare_rows(config, tokenizer, context, directory / "data", key, display),
+            runtime,
+        )
         rows = open_rows(directory / "data", key)
         stage = _stage(config, runtime, tokenizer, rows, start, directory)
         if config.run.show_batch and runtime.is_main:

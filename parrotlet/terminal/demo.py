@@ -15,7 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from parrotlet.core.errors import RunError
+from parrotlet.core.errors import RunError, UsageError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_file, write_json
 from parrotlet.data.sources import open_sources
@@ -48,6 +48,11 @@ EVALUATION_SLOTS = 32  # conversations answered together
 
 def demo(config: DemoConfig) -> int:
     """Run the recipe; 0 when it is done or was stopped and saved."""
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise UsageError(
+            "a demo is one process: start it without torchrun, or train by pretrain and sft, which "
+            "take several"
+        )
     console = Console()
     directory = directory_of(config)
     chosen = recipe(config.recipe)
