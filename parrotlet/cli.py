@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import io
 import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import tyro
@@ -20,7 +21,7 @@ import tyro
 from parrotlet import __version__
 from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.exchange.config import ExportConfig, ImportConfig
-from parrotlet.recipes import recipe
+from parrotlet.recipes import RECIPES, recipe
 from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
@@ -164,7 +165,12 @@ def _recipe_in(arguments: Sequence[str]) -> str:
 
 
 def _description(verb: Verb) -> str:
-    text = (verb.config.__doc__ or verb.summary).strip()
+    """The verb's help above its flags: what it does, its recipes, --dry-run."""
+    text = inspect.cleandoc(verb.config.__doc__ or verb.summary)
+    if any(each.name == "recipe" for each in fields(verb.config)):
+        text += "\n\nRecipes:\n" + "\n".join(
+            f"  {name:<{max(map(len, RECIPES))}}  {each.summary}" for name, each in RECIPES.items()
+        )
     return text + "\n\n--dry-run prints the plan and does nothing."
 
 

@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -22,6 +22,8 @@ from parrotlet.optim.config import OptimizerConfig
 from parrotlet.stages.bounds import BOUNDS, check_bounds
 
 T = TypeVar("T")
+# what --help says of a list that is empty where nothing is given
+NOTHING_GIVEN = tyro.conf.arg(help_behavior_hint="(default: none)")
 
 
 def check_seed(seed: int) -> None:
@@ -55,7 +57,7 @@ class RunConfig:
 class DataConfig:
     """The text to learn from."""
 
-    data: tuple[Path, ...] = ()
+    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
     """Files, folders or globs: txt, md, jsonl, json, csv, parquet, also .gz and .zst. None: the
     embedded world."""
     column: str | None = None
@@ -163,7 +165,7 @@ class PretrainConfig:
 class SftDataConfig:
     """The conversations to learn from."""
 
-    data: tuple[Path, ...] = ()
+    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
     """Files, folders or globs of conversations: jsonl, json, csv or parquet of OpenAI messages or
     instruction records, also .gz and .zst. None: the embedded world."""
     errors: Literal["strict", "replace"] = "strict"

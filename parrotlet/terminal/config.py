@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from parrotlet.stages.config import check_seed
+from parrotlet.stages.config import NOTHING_GIVEN, check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,7 +39,7 @@ class SamplingConfig:
     """The same seed gives the same words; left out, other words each time."""
     max_tokens: int = 256
     """The most tokens to generate."""
-    stop: tuple[str, ...] = ()
+    stop: Annotated[tuple[str, ...], NOTHING_GIVEN] = ()
     """Texts that end the answer; they are not shown."""
 
 
@@ -90,7 +90,7 @@ class DemoConfig:
     """Folder of all runs."""
     recipe: str = "demo"
     """The recipe to follow; `smoke` is a toy of seconds for testing."""
-    data: tuple[Path, ...] = ()
+    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
     """Your own files, folders or globs to read instead of the world's documents. The conversations
     are then those that state nothing of the world."""
     minutes: float | None = None

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
-from parrotlet.stages.config import check_seed
+from parrotlet.stages.config import NOTHING_GIVEN, check_seed
 from parrotlet.terminal.config import MachineConfig
 
 
@@ -42,7 +42,7 @@ class EvalConfig:
     """world: cases of each ability."""
     seed: int | None = None
     """world: seed of the world; left out, the one the run learned."""
-    data: tuple[Path, ...] = ()
+    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
     """bpb: files, folders or globs of text."""
     column: str | None = None
     """bpb: name of the column or key that holds the text."""
@@ -53,7 +53,9 @@ class EvalConfig:
 class PlotConfig:
     """Draw the curves of runs over each other, with the band of their recipe."""
 
-    runs: tyro.conf.Positional[tuple[Path, ...]]
+    runs: tyro.conf.Positional[
+        Annotated[tuple[Path, ...], tyro.conf.arg(help_behavior_hint="(at least one)")]
+    ]
     """Runs; of a demo, every stage."""
     out: Path | None = None
     """The HTML page to write; left out, plot.html in the first run."""

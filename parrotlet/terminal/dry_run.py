@@ -7,14 +7,19 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from parrotlet.core.errors import CheckpointError, DataError
+from parrotlet.core.errors import CheckpointError
 from parrotlet.core.rundir import STEP, read_json
+from parrotlet.data.sources import find_files
+from parrotlet.exchange.config import ExportConfig, ImportConfig
+from parrotlet.files.compression import COMPRESSIONS
+from parrotlet.files.formats import READERS
+from parrotlet.files.records import RECORD_READERS
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
 from parrotlet.stages.config import (
@@ -36,12 +41,15 @@ CHAR_VOCABULARY = 100
 WORLD_DOCUMENT_BYTES = 180
 CONVERSATION_TOKENS = 80
 FLOAT32_BYTES = 4
+COMPRESSED = 3  # times a compressed file is longer when it is read, as English is
+TOKENIZER_MOST_BYTES = 50_000_000  # more text is not looked at
+TOKENIZER_BYTES_PER_SECOND = 6_000_000  # measured on one core, English: 6 to 15 million
 
 
 def dry_run(config: Any) -> int:
     """Print what the verb would do; 0."""
     if isinstance(config, PretrainConfig):
-        print(_report("pretrain", _pretrain_plan(config), config.budget))
+        print(_report("pretrain", _pretrain_plan(config), config.budget, _about(config)))
     elif isinstance(config, SftConfig):
         print(_report("sft", _sft_plan(config, _model_at(config.start)), config.budget))
     elif isinstance(config, SampleConfig | ChatConfig):
@@ -53,14 +61,17 @@ def dry_run(config: Any) -> int:
     elif isinstance(config, ResumeConfig):
         return _resume(config.run)
     elif isinstance(config, TokenizeConfig):
-        size = _data_bytes(config.data)
-        print(f"would train a {config.text.kind} tokenizer on about {size:,} bytes of text")
+        print(_tokenizer_report(config))
+    elif isinstance(config, ImportConfig):
+        print(f"would make a run under {config.runs} of the model {config.source}")
+    elif isinstance(config, ExportConfig):
+        print(f"would write {config.out} for {config.to} and prove that it says the same")
     else:
         assert isinstance(config, DemoConfig)
         base, tuned = stages_of(config)
         plan = _pretrain_plan(base)
-        print(_report("pretrain", plan, base.budget))
-        print(_report("sft", _sft_plan(tuned, plan.model), tuned.budget))
+        print(_report("pretrain", plan, base.budget, _about(base)))
+        print(_report("sft", _sft_plan(tuned, plan.model), tuned.budget, _about(base)))
     return 0
 
 
@@ -69,6 +80,20 @@ def _resume(run: Path) -> int:
     _, stored = stored_config(run)
     print(f"would go on with {run}; what it was started with:")
     return dry_run(stored)
+
+
+def _tokenizer_report(config: TokenizeConfig) -> str:
+    """What training a tokenizer, or taking one, takes."""
+    if config.text.tokenizer is not None:
+        return f"would take the tokenizer of {config.text.tokenizer}; no time to speak of"
+    size = _data_bytes(config.data)
+    seconds = min(size, TOKENIZER_MOST_BYTES) / TOKENIZER_BYTES_PER_SECOND
+    rows = [
+        ("kind", config.text.kind),
+        ("text", f"about {size:,} bytes"),
+        ("time", f"about {duration(max(1.0, seconds))}, give or take a factor of two"),
+    ]
+    return _aligned("tokenizer", rows)
 
 
 def _generation_report(path: Path) -> str:
@@ -102,10 +127,15 @@ def _pretrain_plan(config: PretrainConfig) -> Plan:
     return make_plan(shape, config.budget, context=shape.context, tokens_per_epoch=tokens)
 
 
+def _about(config: PretrainConfig) -> str:
+    """ "about " where the vocabulary is known only when the text is read."""
+    return "about " if config.text.kind == "char" or config.text.tokenizer else ""
+
+
 def _sft_plan(config: SftConfig, model: ModelConfig) -> Plan:
     tokens = config.data.world_conversations * CONVERSATION_TOKENS
     if config.data.data:
-        tokens = int(_paths_bytes(config.data.data) / BYTES_PER_TOKEN)
+        tokens = int(_paths_bytes(config.data.data, RECORD_READERS) / BYTES_PER_TOKEN)
     context = config.context or model.context
     return make_plan(model, config.budget, context=context, tokens_per_epoch=tokens)
 
@@ -126,17 +156,13 @@ def _data_bytes(data: DataConfig) -> int:
     return _paths_bytes(data.data)
 
 
-def _paths_bytes(paths: tuple[Path, ...]) -> int:
-    """Bytes of the files meant; DataError for a path that is not there."""
-    total = 0
-    for path in paths:
-        found = [path] if path.exists() else sorted(Path().glob(str(path)))
-        if not found:
-            raise DataError(f"{path} does not exist; name a file, a folder or a glob")
-        for each in found:
-            files = [each] if each.is_file() else list(each.rglob("*"))
-            total += sum(file.stat().st_size for file in files if file.is_file())
-    return total
+def _paths_bytes(paths: tuple[Path, ...], formats: Collection[str] = READERS) -> int:
+    """About the bytes of text in the files meant; DataError where there are none."""
+    files, _ = find_files(paths, formats)
+    return sum(
+        file.stat().st_size * (COMPRESSED if file.suffix.lower() in COMPRESSIONS else 1)
+        for file in files
+    )
 
 
 def measured_flops() -> float:
@@ -151,7 +177,8 @@ def measured_flops() -> float:
     return best
 
 
-def _report(name: str, plan: Plan, budget: BudgetConfig) -> str:
+def _report(name: str, plan: Plan, budget: BudgetConfig, about: str = "") -> str:
+    """The plan of a stage; `about` goes before what the vocabulary decides, where it is a guess."""
     flops = measured_flops()
     speed = flops * EFFICIENCY / plan.flops_per_token
     if plan.steps is None:
@@ -160,24 +187,27 @@ def _report(name: str, plan: Plan, budget: BudgetConfig) -> str:
         plan = with_steps(plan, steps, budget)
     assert plan.tokens is not None
     model = plan.model
-    seconds = plan.seconds(flops) if budget.minutes is None else 60 * budget.minutes
-    assert seconds is not None
+    speed_here = f"at {flops / 1e9:,.0f} GFLOP/s, on {os.cpu_count()} cores"
+    if budget.minutes is None:
+        seconds = plan.seconds(flops)
+        assert seconds is not None
+        guess, unsure = "", ""
+        took = f"about {duration(seconds)} {speed_here}, give or take a factor of two"
+    else:
+        guess, unsure = "about ", f" {speed_here}, within a factor of two; measured at the start"
+        took = f"{duration(60 * budget.minutes)}, as asked for"
     rows = [
         ("model", f"{model.arch}, {model.depth} blocks, width {model.width}, {model.heads} heads"),
-        ("parameters", f"{plan.parameters:,}"),
-        ("vocabulary", f"{model.vocab_size:,}"),
+        ("parameters", f"{about}{plan.parameters:,}"),
+        ("vocabulary", f"{about}{model.vocab_size:,}"),
         (
             "a step",
             f"{plan.rows_per_step} rows of {plan.context} tokens, {plan.micro_rows} at a time",
         ),
-        ("steps", f"{plan.steps:,}{' (measured at the start)' if budget.minutes else ''}"),
-        ("tokens", f"{plan.tokens:,}"),
-        ("FLOPs", f"{plan.tokens * plan.flops_per_token:.3g}"),
+        ("steps", f"{guess}{plan.steps:,}{unsure}"),
+        ("tokens", f"{guess}{plan.tokens:,}"),
+        ("FLOPs", f"{guess}{plan.tokens * plan.flops_per_token:.3g}"),
         ("memory", f"{plan.training_bytes / 2**20:,.0f} MiB for training"),
-        (
-            "time",
-            f"about {duration(seconds)} at {flops / 1e9:,.0f} GFLOP/s, "
-            f"on {os.cpu_count()} cores, give or take a factor of two",
-        ),
+        ("time", took),
     ]
     return _aligned(name, rows)

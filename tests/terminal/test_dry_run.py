@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import gzip
+import inspect
 import json
+import os
 import re
 from pathlib import Path
 
 import pytest
 
 from parrotlet.cli import VERBS, main
+from parrotlet.recipes import RECIPES
 
 
 def dry(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -48,3 +52,42 @@ def test_the_plan_is_what_the_run_does(tmp_path: Path, capsys: pytest.CaptureFix
 def test_without_anything_there(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert dry(capsys, verb)
     assert verb in VERBS
+
+
+def test_what_is_a_guess_is_called_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    said = dry(capsys, "pretrain", "--recipe", "shakespeare")
+    assert value(said, "vocabulary").startswith("about")
+    assert value(said, "parameters").startswith("about")
+    said = dry(capsys, "pretrain", "--recipe", "smoke")
+    assert value(said, "vocabulary") == "512"
+    said = dry(capsys, "pretrain", "--recipe", "smoke", "--minutes", "2")
+    assert value(said, "time") == "2m 00s, as asked for"
+    assert value(said, "steps").startswith("about") and "factor of two" in value(said, "steps")
+    assert value(dry(capsys, "tokenizer"), "time").startswith("about")
+
+
+def test_files_are_those_of_the_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.txt").write_bytes(b"x" * 700)
+    (tmp_path / "b.txt.gz").write_bytes(gzip.compress(os.urandom(1000).hex().encode()))
+    (tmp_path / "c.png").write_bytes(b"y" * 9999)
+    for named in (tmp_path, tmp_path / "*"):
+        said = dry(capsys, "tokenizer", "--data", str(named))
+        size = 700 + 3 * (tmp_path / "b.txt.gz").stat().st_size
+        assert value(said, "text") == f"about {size:,} bytes"
+
+
+def test_models_of_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "elsewhere" in dry(capsys, "import", "elsewhere")
+    assert "folder" in dry(capsys, "export", "runs/x", "--to", "hf", "--out", "folder")
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_help_reads_well(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main([verb, "--help"])
+    said = capsys.readouterr().out
+    assert "(default: )" not in said
+    for paragraph in inspect.cleandoc(VERBS[verb].config.__doc__ or "").split("\n\n"):
+        assert f"\n{paragraph.splitlines()[0]}" in said  # without the docstring's own indentation
+    if "--recipe" in said:
+        assert all(name in said and each.summary in said for name, each in RECIPES.items())
