@@ -165,8 +165,10 @@ def _candidates(path: Path) -> list[Path]:
 
 def _unreadable(path: Path, formats: Collection[str]) -> str:
     """Why a file is not read, by its name and its first bytes; "" where it may be."""
-    if format_of(path) not in formats:
+    if format_of(path) not in READERS:
         return "has a suffix that says no format"
+    if format_of(path) not in formats:
+        return "is plain text, which has no records"
     try:
         with open_binary(path) as file:
             start = file.read(4096)

@@ -78,7 +78,7 @@ def test_every_format_and_a_folder_and_a_glob(
         ("blank.jsonl", b"\n\n", "blank.jsonl has no conversation.*give"),
         ("none.json", b"[]", "none.json has no conversation.*give"),
         ("object.json", b"{}", "not a JSON array"),
-        ("talk.txt", b"hello", "readable are .jsonl"),
+        ("talk.txt", b"hello", "plain text, .*: readable are .jsonl"),
         ("latin.jsonl", b'{"prompt": "\xe9", "response": "b"}', "offset 12.*--errors replace"),
     ],
 )
