@@ -13,6 +13,7 @@ from parrotlet.engine.request import SamplingSettings
 from parrotlet.model.model import Model
 from parrotlet.text.chat import Conversation
 from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.tools.toolbox import TOOLS
 
 TOKENS = 40
 
@@ -49,5 +50,5 @@ def answers(model: Model, tokenizer: Tokenizer, prompts: Sequence[str]) -> Mappi
     engine = Engine(model, slots=max(1, len(prompts)))
     settings = GenerateSettings(max_tokens=TOKENS, sampling=SamplingSettings(temperature=0.0))
     conversations = [Conversation.of(("user", prompt)) for prompt in prompts]
-    said = replies(engine, tokenizer, conversations, settings, {})
+    said = replies(engine, tokenizer, conversations, settings, TOOLS)
     return {prompt: message.text for prompt, message in zip(prompts, said, strict=True)}
