@@ -74,6 +74,33 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*command, "--kind", "char"]) == 0
 
 
+def test_no_file_after_data(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """It never means the embedded world."""
+    for verb in (["pretrain"], ["tokenizer"], ["sft", "start"]):
+        said = fails(capsys, [*verb, "--runs", str(tmp_path), "--data"], status=2)
+        assert "at least one file" in " ".join(said.replace("│", " ").split()), said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_tokenizer_is_what_was_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("some words to learn from, again and again, with little change. " * 99)
+    command = ["tokenizer", "--data", str(text), "--runs", str(tmp_path), "--name", "tk"]
+    assert "is larger than this text" in fails(capsys, [*command, "--vocab-size", "9999"])
+    assert main([*command, "--vocab-size", "270"]) == 0
+    assert main([*command, "--vocab-size", "270"]) == 0  # it is there
+    assert "other values of vocab_size" in fails(capsys, [*command, "--vocab-size", "280"])
+    assert "made by `parrotlet tokenizer`" in fails(
+        capsys, pretrain(text, tmp_path, "--name", "tk")
+    )
+    (tmp_path / "tk/recipe.json").unlink()
+    assert "says how it was made" in fails(capsys, [*command, "--vocab-size", "270"])
+    for flag in ("--device", "--threads", "--dtype", "--validation-fraction", "--show-batch"):
+        assert flag in fails(capsys, [*command, flag, "1"], status=2)
+
+
 def test_too_little_text(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "short.txt").write_text("only a few words are here")
     said = fails(capsys, pretrain(tmp_path / "short.txt", tmp_path, "--kind", "char"))
@@ -109,8 +136,12 @@ def test_names_and_folders(tmp_path: Path, base: Path, capsys: pytest.CaptureFix
     text = tmp_path / "text.txt"
     text.write_text("words " * 999)
     for name in ("../escape", "a/b", "", ".hidden"):
-        said = fails(capsys, pretrain(text, tmp_path, "--name", name))
+        for command in (pretrain(text, tmp_path), ["tokenizer", "--runs", str(tmp_path)]):
+            said = fails(capsys, [*command, "--name", name], status=2)
+            assert repr(name) in said
+        said = fails(capsys, ["demo", "--runs", str(tmp_path), "--name", name], status=2)
         assert repr(name) in said
+    assert list(tmp_path.iterdir()) == [text]
     (tmp_path / "file").touch()
     said = fails(capsys, pretrain(text, tmp_path / "file"))
     assert "file" in said

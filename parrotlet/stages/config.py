@@ -16,7 +16,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
-from parrotlet.core.errors import UsageError
+from parrotlet.core.errors import RunError, UsageError
+from parrotlet.core.rundir import check_name
 from parrotlet.model.config import Architecture
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.stages.bounds import BOUNDS, check_bounds
@@ -33,9 +34,37 @@ def check_seed(seed: int) -> None:
         raise UsageError(f"--seed {seed}: choose a whole number from {low} to {high}")
 
 
+def run_name(name: str) -> str:
+    """The name itself; UsageError where it cannot be one."""
+    try:
+        return check_name(name)
+    except RunError as error:
+        raise UsageError(str(error)) from error
+
+
+def _paths(words: list[str]) -> tuple[Path, ...]:
+    if not words:
+        raise ValueError("name at least one file, folder or glob, or leave the flag out")
+    return tuple(map(Path, words))
+
+
+# a flag with nothing after it is a slip, not the wish to learn from something else
+Paths = Annotated[
+    tuple[Path, ...],
+    NOTHING_GIVEN,
+    tyro.constructors.PrimitiveConstructorSpec(
+        nargs="*",
+        metavar="PATH [PATH ...]",
+        instance_from_str=_paths,
+        is_instance=lambda value: isinstance(value, tuple),
+        str_from_instance=lambda value: [str(each) for each in value],
+    ),
+]
+
+
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
-    """Where a run lives and what it runs on."""
+class PlaceConfig:
+    """Where a run lives, and its seed."""
 
     name: str | None = None
     """Name of the run: a folder under --runs. Left out: the verb's or recipe's own name."""
@@ -43,6 +72,16 @@ class RunConfig:
     """Folder of all runs."""
     seed: int = 0
     """Seed of everything random: weights, order of the data, samples."""
+
+    def __post_init__(self) -> None:
+        if self.name is not None:
+            run_name(self.name)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig(PlaceConfig):
+    """Where a run lives and what it runs on."""
+
     device: str = "auto"
     """cpu, cuda, cuda:1, mps, or auto for the best there is."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
@@ -57,7 +96,7 @@ class RunConfig:
 class DataConfig:
     """The text to learn from."""
 
-    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
+    data: Paths = ()
     """Files, folders or globs: txt, md, jsonl, json, csv, parquet, also .gz and .zst. None: the
     embedded world."""
     column: str | None = None
@@ -65,9 +104,17 @@ class DataConfig:
     errors: Literal["strict", "replace"] = "strict"
     """What to do with bytes that are not UTF-8: stop there, or put U+FFFD in their place."""
     validation_fraction: float = 0.1
-    """Share of the documents (of one long text: its end) kept for validation."""
+    """Share of the documents (of one long text: its end) kept for validation. The model never
+    learns from them; a tokenizer trained on the data has counted their words too."""
     world_documents: int = 30_000
     """How many documents of the embedded world to write, where --data is left out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class WholeDataConfig(DataConfig):
+    """The text to learn from, of which nothing is kept for validation."""
+
+    validation_fraction: tyro.conf.Suppress[tyro.conf.Fixed[float]] = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,8 +181,8 @@ class BudgetConfig:
 class TokenizeConfig:
     """Train a tokenizer on text, and say how well it splits it."""
 
-    run: RunConfig = field(default_factory=RunConfig)
-    data: DataConfig = field(default_factory=DataConfig)
+    run: PlaceConfig = field(default_factory=PlaceConfig)
+    data: WholeDataConfig = field(default_factory=WholeDataConfig)
     text: TokenizerConfig = field(default_factory=TokenizerConfig)
 
     def __post_init__(self) -> None:
@@ -165,7 +212,7 @@ class PretrainConfig:
 class SftDataConfig:
     """The conversations to learn from."""
 
-    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
+    data: Paths = ()
     """Files, folders or globs of conversations: jsonl, json, csv or parquet of OpenAI messages or
     instruction records, also .gz and .zst. None: the embedded world."""
     errors: Literal["strict", "replace"] = "strict"
@@ -200,6 +247,11 @@ class SftConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+
+
+def learned_from(data: tuple[Path, ...], seed: int) -> str:
+    """What a stage learns from, for a person."""
+    return ", ".join(map(str, data)) or f"the embedded world (seed {seed})"
 
 
 def to_json(value: Any) -> Any:

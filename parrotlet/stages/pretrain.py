@@ -12,7 +12,7 @@ from parrotlet.data.streams import RowStream, evaluation_batches
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.model.model import Model
-from parrotlet.stages.config import DataConfig, PretrainConfig
+from parrotlet.stages.config import DataConfig, PretrainConfig, learned_from
 from parrotlet.stages.plan import Plan, make_plan, model_config
 from parrotlet.stages.record import remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
@@ -59,6 +59,7 @@ def _prepare(config: PretrainConfig, directory: Path, display: Display) -> None:
     """Make tokenizer and shards, where they are not there."""
     remember(directory, "pretrain", config)
     source = source_for(config.data, config.run.seed)
+    display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
     if isinstance(source, FileSource):
         for line in skipped_lines(source.skipped):
             display.say(line)

@@ -22,9 +22,10 @@ from parrotlet.stages.config import to_json
 from parrotlet.text.tokenizer import FILE_NAME
 from parrotlet.train.checkpoint import steps_in
 
+TOKENIZER = Path("tokenizer", FILE_NAME)
 # what makes tokenizer and data count; files beside them are never touched, whose ever they are
 MADE = (
-    Path("tokenizer", FILE_NAME),
+    TOKENIZER,
     *(Path("data", each, MANIFEST) for each in ("", "train", "validation")),
 )
 
@@ -45,14 +46,20 @@ def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
         if recipe.get("verb") == verb and not differing:
             return recipe
         if _is_begun(directory, recipe.get("verb")):
+            go_on = f", or go on with it by `parrotlet resume {directory}`"
             raise RunError(
                 f"{directory} was made by `parrotlet {recipe.get('verb')}` with other values of "
-                f"{', '.join(differing) or 'nothing else'}; choose another --name, or go on with "
-                f"it by `parrotlet resume {directory}`"
+                f"{', '.join(differing) or 'nothing else'}; choose another --name"
+                f"{'' if recipe.get('verb') == 'tokenizer' else go_on}"
             )
         if _made_from(before) != _made_from(wanted):
             for name in MADE:
                 (directory / name).unlink(missing_ok=True)
+    elif (directory / TOKENIZER).exists():
+        raise RunError(
+            f"{directory} holds a tokenizer, and no {RECIPE} says how it was made; choose another "
+            "--name (--tokenizer takes one that exists)"
+        )
     recipe = {
         "verb": verb,
         "config": wanted,
@@ -85,6 +92,8 @@ def settle(directory: Path, facts: Mapping[str, Any]) -> None:
 
 def _is_begun(directory: Path, verb: Any) -> bool:
     """Whether a verb did more than prepare; of those unknown here it is taken for granted."""
+    if verb == "tokenizer":
+        return (directory / TOKENIZER).exists()
     return verb not in ("pretrain", "sft") or _has_steps(directory)
 
 

@@ -16,7 +16,7 @@ import torch
 
 from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS, SAMPLES, check_name, lock
+from parrotlet.core.rundir import METRICS, SAMPLES, lock
 from parrotlet.core.runtime import Runtime, has_fast_bfloat16, make_runtime
 from parrotlet.data.streams import Stream, prefetch
 from parrotlet.model.build import build_model
@@ -24,7 +24,7 @@ from parrotlet.model.model import Model
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
-from parrotlet.stages.config import BudgetConfig, RunConfig
+from parrotlet.stages.config import BudgetConfig, PlaceConfig, RunConfig, run_name
 from parrotlet.stages.plan import Plan, with_steps
 from parrotlet.stages.record import settle, settled
 from parrotlet.text.tokenizer import Tokenizer
@@ -67,9 +67,9 @@ class Stage:
     start: Checkpoint | None = None  # the weights to begin from; None: fresh ones
 
 
-def run_directory(run: RunConfig, default_name: str) -> Path:
-    """The directory of a run; RunError for a name that cannot be one."""
-    return run.runs / check_name(default_name if run.name is None else run.name)
+def run_directory(run: PlaceConfig, default_name: str) -> Path:
+    """The directory of a run; UsageError for a name that cannot be one."""
+    return run.runs / run_name(default_name if run.name is None else run.name)
 
 
 @contextmanager

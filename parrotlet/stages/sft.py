@@ -18,7 +18,7 @@ from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.streams import PackedStream
 from parrotlet.evals.bpb import mean_loss
 from parrotlet.model.model import Model
-from parrotlet.stages.config import SftConfig, SftDataConfig, to_json
+from parrotlet.stages.config import SftConfig, SftDataConfig, learned_from, to_json
 from parrotlet.stages.plan import Plan, make_plan
 from parrotlet.stages.record import remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
@@ -95,6 +95,7 @@ def prepare_rows(
     """Render, split and pack the conversations, once; what is there already is kept."""
     if (directory / "validation" / MANIFEST).exists():
         return
+    display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
     talk = list(_conversations(config.data, config.run.seed))
     if len(talk) < 2:
         raise DataError(f"{len(talk)} conversations are too few to learn from and to validate on")

@@ -6,9 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from parrotlet.core.errors import UsageError
-from parrotlet.core.rundir import check_name
 from parrotlet.recipes import recipe
-from parrotlet.stages.config import BudgetConfig, PretrainConfig, RunConfig, SftConfig
+from parrotlet.stages.config import BudgetConfig, PretrainConfig, RunConfig, SftConfig, run_name
 from parrotlet.terminal.config import DemoConfig
 
 TALKS_FOR_WORDS = 2_000  # conversations that the tokenizer of a person's own text sees too
@@ -17,7 +16,7 @@ BASE, TUNED = "base", "sft"  # folders of the stages
 
 def directory_of(config: DemoConfig) -> Path:
     """Where the demo's run lies."""
-    return config.runs / check_name(config.name)
+    return config.runs / run_name(config.name)
 
 
 def stages_of(config: DemoConfig) -> tuple[PretrainConfig, SftConfig]:

@@ -11,11 +11,12 @@ from pathlib import Path
 from rich.console import Console
 
 from parrotlet.core.errors import DataError
-from parrotlet.core.rundir import check_name, lock
+from parrotlet.core.rundir import lock
 from parrotlet.evals.band import Band, band_of
 from parrotlet.stages import pretrain as pretrain_stage
 from parrotlet.stages import sft as sft_stage
 from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig, to_json
+from parrotlet.stages.record import remember
 from parrotlet.stages.run import Display, run_directory
 from parrotlet.stages.tokenizer import tokenizer_for
 from parrotlet.terminal.copied import quoted, say
@@ -26,11 +27,10 @@ from parrotlet.text.tokenizer import Tokenizer
 def tokenizer(config: TokenizeConfig) -> int:
     """Train a tokenizer and say how well it splits the text."""
     console = Console()
-    source = pretrain_stage.source_for(config.data, config.run.seed)
-    directory = config.run.runs / check_name(
-        "tokenizer" if config.run.name is None else config.run.name
-    )
+    directory = run_directory(config.run, "tokenizer")
     with lock(directory), StageDisplay("tokenizer", console) as display:
+        remember(directory, "tokenizer", config)
+        source = pretrain_stage.source_for(config.data, config.run.seed)
         made = tokenizer_for(config.text, source, directory / "tokenizer", display)
     text = next(document.text for document in source.documents())[:100_000]
     ids = made.encode(text)
