@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -22,7 +22,11 @@ from parrotlet.model.config import Architecture
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.stages.bounds import BOUNDS, check_bounds
 
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
 T = TypeVar("T")
+D = TypeVar("D", bound="DataclassInstance")
 # what --help says of a list that is empty where nothing is given
 NOTHING_GIVEN = tyro.conf.arg(help_behavior_hint="(default: none)")
 
@@ -247,6 +251,20 @@ class SftConfig:
 
     def __post_init__(self) -> None:
         check_bounds(self)
+
+
+def with_absolute_paths(config: D) -> D:
+    """The same with every path but --runs absolute, so that resuming works from any folder."""
+    changes: dict[str, Any] = {}
+    for each in dataclasses.fields(config):
+        value = getattr(config, each.name)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            changes[each.name] = with_absolute_paths(value)
+        elif isinstance(value, Path) and each.name != "runs":
+            changes[each.name] = value.absolute()
+        elif each.name == "data":
+            changes[each.name] = tuple(path.absolute() for path in value)
+    return dataclasses.replace(config, **changes)
 
 
 def learned_from(data: tuple[Path, ...], seed: int) -> str:

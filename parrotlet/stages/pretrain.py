@@ -6,15 +6,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from parrotlet.core.runtime import Runtime
+from parrotlet.data.arrays import MANIFEST
 from parrotlet.data.shards import Shards, tokenize
 from parrotlet.data.sources import FileSource, Source, open_sources, skipped_lines
 from parrotlet.data.streams import RowStream, evaluation_batches
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.model.model import Model
-from parrotlet.stages.config import DataConfig, PretrainConfig, learned_from
+from parrotlet.stages.config import DataConfig, PretrainConfig, learned_from, with_absolute_paths
 from parrotlet.stages.plan import Plan, make_plan, model_config
-from parrotlet.stages.record import remember, settled
+from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
 from parrotlet.stages.samples import continuations
 from parrotlet.stages.show import show_batch
@@ -41,6 +42,7 @@ def pretrain(config: PretrainConfig, display: Display) -> Path | None:
 
     What cannot work is refused before anything is read or written.
     """
+    config = with_absolute_paths(config)
     shape = model_config(config.shape, config.text.vocab_size)
     make_plan(shape, config.budget, context=shape.context, tokens_per_epoch=1)
     directory = run_directory(config.run, config.recipe)
@@ -58,6 +60,10 @@ def pretrain(config: PretrainConfig, display: Display) -> Path | None:
 def _prepare(config: PretrainConfig, directory: Path, display: Display) -> None:
     """Make tokenizer and shards, where they are not there."""
     remember(directory, "pretrain", config)
+    lost = gone(config.data.data)
+    if lost and (directory / "data" / MANIFEST).exists():
+        display.say(f"{lost[0]} is gone; going on with its tokens in {directory / 'data'}")
+        return
     source = source_for(config.data, config.run.seed)
     display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
     if isinstance(source, FileSource):

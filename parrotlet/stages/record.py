@@ -6,9 +6,10 @@ run takes it from here, whatever the machine, the number of ranks or the environ
 
 from __future__ import annotations
 
+import glob
 import platform
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,11 @@ def _made_from(config: Mapping[str, Any]) -> list[Any]:
 def settled(directory: Path) -> Mapping[str, Any]:
     """What the run settled when it began; {} where it has not taken a step yet."""
     return dict(read_json(directory / RECIPE)) if _has_steps(directory) else {}
+
+
+def gone(paths: Sequence[Path]) -> list[Path]:
+    """Those of files, folders and globs that stand for nothing any more."""
+    return [path for path in paths if not path.exists() and not glob.glob(str(path))]
 
 
 def settle(directory: Path, facts: Mapping[str, Any]) -> None:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from parrotlet.core.errors import DataError
+from parrotlet.core.rundir import read_json
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
 from parrotlet.data.conversations import conversation_files, read_conversations
@@ -18,9 +19,15 @@ from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.streams import PackedStream
 from parrotlet.evals.bpb import mean_loss
 from parrotlet.model.model import Model
-from parrotlet.stages.config import SftConfig, SftDataConfig, learned_from, to_json
+from parrotlet.stages.config import (
+    SftConfig,
+    SftDataConfig,
+    learned_from,
+    to_json,
+    with_absolute_paths,
+)
 from parrotlet.stages.plan import Plan, make_plan
-from parrotlet.stages.record import remember, settled
+from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
 from parrotlet.stages.samples import answers
 from parrotlet.stages.show import show_batch
@@ -47,14 +54,15 @@ def sft(config: SftConfig, display: Display) -> Path | None:
 
     What cannot work is refused before anything is read or written.
     """
-    start = checkpoints.find(config.start)
+    directory = run_directory(config.run, f"{config.start.name}-sft")
+    config = with_absolute_paths(config)
+    start = _start(config, directory)
     context = config.context or start.config.context
     make_plan(start.config, config.budget, context=context, tokens_per_epoch=1)
-    directory = run_directory(config.run, f"{config.start.name}-sft")
     with opened(directory, config.run) as runtime:
         tokenizer = checkpoints.load_tokenizer(start)
         on_main(lambda: remember(directory, "sft", config), runtime)
-        key = rows_key(config, tokenizer, context)
+        key = _key(config, tokenizer, context, directory / "data")
         on_main(
             lambda: prepare_rows(config, tokenizer, context, directory / "data", key, display),
             runtime,
@@ -65,6 +73,20 @@ def sft(config: SftConfig, display: Display) -> Path | None:
             display.say(show_batch(next(stage.stream(0))[0], tokenizer))
         done = run_stage(stage, config.run, runtime, directory, display)
     return directory if done else None
+
+
+def _start(config: SftConfig, directory: Path) -> Checkpoint:
+    """The checkpoint to start from; of a run that has begun its own, where that one is gone."""
+    own = checkpoints.newest(directory) if gone([config.start]) else None
+    return own or checkpoints.find(config.start)
+
+
+def _key(config: SftConfig, tokenizer: Tokenizer, context: int, directory: Path) -> str:
+    """rows_key; what it was when the rows were made, where the conversations are gone."""
+    made = directory / "validation" / MANIFEST
+    if made.exists() and gone(config.data.data):
+        return str(read_json(made)["key"])
+    return rows_key(config, tokenizer, context)
 
 
 def open_rows(directory: Path, key: str) -> Rows:
@@ -94,6 +116,8 @@ def prepare_rows(
 ) -> None:
     """Render, split and pack the conversations, once; what is there already is kept."""
     if (directory / "validation" / MANIFEST).exists():
+        for path in gone(config.data.data)[:1]:
+            display.say(f"{path} is gone; going on with its rows in {directory}")
         return
     display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
     talk = list(_conversations(config.data, config.run.seed))

@@ -105,3 +105,30 @@ def test_a_failed_attempt_leaves_its_name_free(
     assert run(capsys, *command, "--data", talk)[0] == 0
     status, said = run(capsys, *command, "--data", talk, "--context", 64)
     assert (status, "other values of context" in said) == (1, True)
+
+
+def test_going_on_needs_neither_the_folder_nor_the_text(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text, talk = tmp_path / "text.txt", tmp_path / "talk.jsonl"
+    text.write_text("It was a bright cold day, and every bird knew. " * 400)
+    talk.write_text('{"prompt": "a", "response": "b"}\n' * 20)
+    smoke = ["--recipe", "smoke", "--device", "cpu"]
+    monkeypatch.chdir(tmp_path)
+    assert run(capsys, "pretrain", *smoke, "--kind", "char", "--data", "text.txt")[0] == 0
+    assert run(capsys, "sft", "runs/smoke", *smoke, "--data", "talk.jsonl")[0] == 0
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    monkeypatch.chdir(elsewhere)
+    for name, file in (("smoke", text), ("smoke-sft", talk)):
+        whole = file.read_text()
+        resume = ["resume", tmp_path / "runs" / name]
+        assert run(capsys, *resume)[0] == 0
+        file.write_text(whole + whole)
+        assert run(capsys, *resume)[0] == 1  # another text
+        file.unlink()
+        assert main([str(each) for each in resume]) == 0
+        assert "is gone" in " ".join(capsys.readouterr().out.split())
+        file.write_text(whole)
+    (tmp_path / "runs" / "smoke").rename(tmp_path / "moved")
+    assert run(capsys, "resume", tmp_path / "runs" / "smoke-sft")[0] == 0
