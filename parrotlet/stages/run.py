@@ -33,10 +33,19 @@ from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.drive import Hooks, Progress, Rhythm, drive
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import Objective
-from parrotlet.train.parallel import on_main, process_group, sum_over_ranks, wait_for_all, wrap
+from parrotlet.train.parallel import (
+    any_rank,
+    on_main,
+    process_group,
+    sum_over_ranks,
+    wait_for_all,
+    wrap,
+)
 
 LEAST_STEPS, USEFUL_STEPS = 10, 100  # of a run measured in minutes: refused below, advised
+FEW_STEPS = 50  # fewer are too few for the schedule to do much: smaller batches give more
 MEASURED_STEPS = 4  # timed before a run of --minutes; one more goes before them
+TIMING_SECONDS, TIMING_SHARE = 2.0, 0.1  # timing ends after these, whichever comes first
 
 
 class Display(Protocol):
@@ -100,7 +109,7 @@ def run_stage(
     last = checkpoints.newest(directory, set_aside=True) if runtime.is_main else None
     wait_for_all(runtime)
     last = last or checkpoints.newest(directory)
-    plan = _settled(stage, run, runtime, directory)
+    plan = _settled(stage, run, runtime, directory, display)
     assert plan.steps is not None
     if last is not None and last.step >= plan.steps:
         display.say(f"{directory} is done: {last.step} of {plan.steps} steps")
@@ -159,11 +168,18 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
     )
 
 
-def _settled(stage: Stage, run: RunConfig, runtime: Runtime, directory: Path) -> Plan:
+def _settled(
+    stage: Stage, run: RunConfig, runtime: Runtime, directory: Path, display: Display
+) -> Plan:
     """The plan with its number of steps, which recipe.json remembers once it is known."""
     steps = settled(directory).get("steps") or stage.plan.steps
     if steps is None:
         steps = _steps_for_minutes(stage, run, runtime)
+        if steps < FEW_STEPS:
+            display.say(
+                f"only {steps} steps fit into {stage.budget.minutes:.2g} minutes; a --batch-tokens "
+                f"below {stage.plan.tokens_per_step} gives more of them"
+            )
     if not settled(directory):
         facts = {
             "steps": steps,
@@ -182,12 +198,16 @@ def _steps_for_minutes(stage: Stage, run: RunConfig, runtime: Runtime) -> int:
     state = new_state(stage, run.seed, runtime)
     schedule = make_schedule(stage.optim, 1_000_000)
     reports = train(state, stage.stream(0), schedule=schedule, clip=stage.optim.clip)
-    next(reports)
-    begin = time.perf_counter()
-    for _ in range(MEASURED_STEPS):
+    limit = min(TIMING_SECONDS, TIMING_SHARE * 60 * stage.budget.minutes)
+    laps: list[float] = []
+    # the first step of all is slow, and left out unless it alone takes what may be spent
+    while len(laps) <= MEASURED_STEPS and not any_rank(sum(laps) > limit, runtime):
+        begin = time.perf_counter()
         float(next(reports).loss)
-    seconds = torch.tensor(time.perf_counter() - begin, device=runtime.device)
-    mean = float(sum_over_ranks(seconds, runtime)) / runtime.world_size / MEASURED_STEPS
+        laps.append(time.perf_counter() - begin)
+    counted = laps[1:] or laps
+    seconds = torch.tensor(sum(counted) / len(counted), device=runtime.device)
+    mean = float(sum_over_ranks(seconds, runtime)) / runtime.world_size
     torch.manual_seed(run.seed)
     return enough_steps(stage.budget.minutes, mean)
 
