@@ -39,12 +39,12 @@ RECIPES = {
         summary="your own text, sized by --depth and --minutes",
         pretrain=PretrainConfig(
             budget=BudgetConfig(minutes=5, batch_tokens=4096),
-            optim=OptimizerConfig(matrix_lr=0.03),
+            optim=OptimizerConfig(matrix_lr=0.03, embedding_lr=0.02),
         ),
         sft=SftConfig(
             start=Path("runs"),
             budget=BudgetConfig(minutes=3, batch_tokens=4096),
-            optim=OptimizerConfig(matrix_lr=0.01, embedding_lr=0.03),
+            optim=OptimizerConfig(matrix_lr=0.01, embedding_lr=0.01),
         ),
     ),
     "demo": Recipe(
