@@ -12,54 +12,27 @@ from typing import Any
 
 from parrotlet.core.errors import UsageError
 
-MANY = 10**12
 Bounds = tuple[float, float]  # both included
-SEED: Bounds = (0, 2**63 - 1)  # what random generators take
-SIZE: Bounds = (1, 10**6)
-COUNT: Bounds = (0, MANY)
-AT_LEAST_ONE: Bounds = (1, MANY)
-SECONDS: Bounds = (0, 10**9)
-RATE: Bounds = (0, 1000)
-DECAY: Bounds = (0, 0.999999)
-SHARE: Bounds = (0, 1)
-
-BOUNDS: Mapping[str, Bounds] = {
-    "seed": SEED,
-    "threads": (1, 4096),
-    "validation_fraction": (0, 0.99),
-    "world_documents": COUNT,
-    "world_conversations": (2, MANY),
-    "world_talk": COUNT,
-    "vocab_size": (265, 2**24),  # 256 bytes and the control tokens
-    "depth": SIZE,
-    "width": (2, 10**6),
-    "heads": SIZE,
-    "kv_heads": SIZE,
-    "mlp_width": SIZE,
-    "context": SIZE,
-    "steps": AT_LEAST_ONE,
-    "tokens": AT_LEAST_ONE,
-    "minutes": (1e-6, 10**7),
-    "batch_tokens": AT_LEAST_ONE,
-    "micro_tokens": AT_LEAST_ONE,
-    "evaluate_every": AT_LEAST_ONE,
-    "save_every": AT_LEAST_ONE,
-    "save_seconds": SECONDS,
-    "sample_seconds": SECONDS,
-    "matrix_lr": RATE,
-    "embedding_lr": RATE,
-    "head_lr": RATE,
-    "scalar_lr": RATE,
-    "weight_decay": RATE,
-    "beta1": DECAY,
-    "beta2": DECAY,
-    "eps": (1e-30, 1),
-    "momentum": DECAY,
-    "clip": (1e-9, 10**9),
-    "warmup_steps": COUNT,
-    "cooldown": SHARE,
-    "final_lr": SHARE,
+MANY = 10**12
+_NAMES: Mapping[Bounds, str] = {
+    (0, 2**63 - 1): "seed",  # what random generators take
+    (1, 4096): "threads",
+    (1, 10**6): "depth heads kv_heads mlp_width context",
+    (2, 10**6): "width",
+    (265, 2**24): "vocab_size",  # 256 bytes and the control tokens
+    (0, MANY): "world_documents world_talk warmup_steps",
+    (1, MANY): "steps tokens batch_tokens micro_tokens evaluate_every save_every",
+    (2, MANY): "world_conversations",
+    (1e-6, 10**7): "minutes",
+    (0, 10**9): "save_seconds sample_seconds",
+    (0, 1000): "matrix_lr embedding_lr head_lr scalar_lr weight_decay",
+    (0, 0.999999): "beta1 beta2 momentum",
+    (1e-30, 1): "eps",
+    (1e-9, 10**9): "clip",
+    (0, 1): "cooldown final_lr",
+    (0, 0.99): "validation_fraction",
 }
+BOUNDS = {name: bounds for bounds, names in _NAMES.items() for name in names.split()}
 
 
 def check_bounds(config: Any) -> None:

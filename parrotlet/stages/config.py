@@ -12,7 +12,7 @@ import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import tyro
 
@@ -22,11 +22,7 @@ from parrotlet.model.config import Architecture
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.stages.bounds import BOUNDS, check_bounds
 
-if TYPE_CHECKING:
-    from _typeshed import DataclassInstance
-
 T = TypeVar("T")
-D = TypeVar("D", bound="DataclassInstance")
 # what --help says of a list that is empty where nothing is given
 NOTHING_GIVEN = tyro.conf.arg(help_behavior_hint="(default: none)")
 
@@ -181,20 +177,24 @@ class BudgetConfig:
     """Seconds between samples."""
 
 
-@dataclass(frozen=True, kw_only=True)
-class TokenizeConfig:
-    """Train a tokenizer on text, and say how well it splits it."""
-
-    run: PlaceConfig = field(default_factory=PlaceConfig)
-    data: WholeDataConfig = field(default_factory=WholeDataConfig)
-    text: TokenizerConfig = field(default_factory=TokenizerConfig)
+class Checked:
+    """A configuration whose numbers are within bounds, or UsageError where it is made."""
 
     def __post_init__(self) -> None:
         check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
-class PretrainConfig:
+class TokenizeConfig(Checked):
+    """Train a tokenizer on text, and say how well it splits it."""
+
+    run: PlaceConfig = field(default_factory=PlaceConfig)
+    data: WholeDataConfig = field(default_factory=WholeDataConfig)
+    text: TokenizerConfig = field(default_factory=TokenizerConfig)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainConfig(Checked):
     """Train a model from scratch on raw text; the tokenizer too, unless one is given."""
 
     recipe: str = "default"
@@ -207,9 +207,6 @@ class PretrainConfig:
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
     prompts: tuple[str, ...] = ("The", "Once upon a time")
     """Texts to continue while training, to watch it learn."""
-
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -233,7 +230,7 @@ class SftDataConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class SftConfig:
+class SftConfig(Checked):
     """Fine-tune a base model on conversations, so that it answers."""
 
     start: tyro.conf.Positional[Path]
@@ -249,14 +246,12 @@ class SftConfig:
     prompts: tuple[str, ...] = ("Hello!", "Who are you?")
     """What the user says in the samples taken while training."""
 
-    def __post_init__(self) -> None:
-        check_bounds(self)
 
-
-def with_absolute_paths(config: D) -> D:
+def with_absolute_paths(config: T) -> T:
     """The same with every path but --runs absolute, so that resuming works from any folder."""
+    old: Any = config
     changes: dict[str, Any] = {}
-    for each in dataclasses.fields(config):
+    for each in dataclasses.fields(old):
         value = getattr(config, each.name)
         if dataclasses.is_dataclass(value) and not isinstance(value, type):
             changes[each.name] = with_absolute_paths(value)
@@ -264,7 +259,7 @@ def with_absolute_paths(config: D) -> D:
             changes[each.name] = value.absolute()
         elif each.name == "data":
             changes[each.name] = tuple(path.absolute() for path in value)
-    return dataclasses.replace(config, **changes)
+    return typing.cast(T, dataclasses.replace(old, **changes))
 
 
 def learned_from(data: tuple[Path, ...], seed: int) -> str:

@@ -94,15 +94,8 @@ def make_plan(
     Raises UsageError where more than one budget is given, or one that gives no step at all, and
     where the ranks cannot share the rows of a run that has begun.
     """
-    given = {
-        name: value
-        for name, value in (
-            ("--steps", budget.steps),
-            ("--tokens", budget.tokens),
-            ("--minutes", budget.minutes),
-        )
-        if value is not None
-    }
+    budgets = ("steps", "tokens", "minutes")
+    given = [f"--{name}" for name in budgets if getattr(budget, name) is not None]
     if len(given) > 1:
         raise UsageError(f"{' and '.join(given)} are two budgets; give one of them")
     if context > model.context:

@@ -18,7 +18,6 @@ from parrotlet.stages.plan import Plan, make_plan, model_config
 from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
 from parrotlet.stages.samples import continuations
-from parrotlet.stages.show import show_batch
 from parrotlet.stages.tokenizer import bytes_per_character, split_advice, tokenizer_for
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.losses import next_token
@@ -48,11 +47,7 @@ def pretrain(config: PretrainConfig, display: Display) -> Path | None:
     directory = run_directory(config.run, config.recipe)
     with opened(directory, config.run) as runtime:
         on_main(lambda: _prepare(config, directory, display), runtime)
-        tokenizer = Tokenizer.load(directory / "tokenizer")
-        shards = Shards.open(directory / "data")
-        stage = _stage(config, runtime, tokenizer, shards, directory)
-        if config.run.show_batch and runtime.is_main:
-            display.say(show_batch(next(stage.stream(0))[0], tokenizer))
+        stage = _stage(config, runtime, directory)
         done = run_stage(stage, config.run, runtime, directory, display)
     return directory if done else None
 
@@ -99,13 +94,8 @@ def _words(config: PretrainConfig, source: Source) -> Source:
     return source
 
 
-def _stage(
-    config: PretrainConfig,
-    runtime: Runtime,
-    tokenizer: Tokenizer,
-    shards: Shards,
-    directory: Path,
-) -> Stage:
+def _stage(config: PretrainConfig, runtime: Runtime, directory: Path) -> Stage:
+    tokenizer, shards = Tokenizer.load(directory / "tokenizer"), Shards.open(directory / "data")
     shape = model_config(config.shape, tokenizer.vocab_size)
     plan = make_plan(
         shape,
@@ -115,9 +105,6 @@ def _stage(
         world_size=runtime.world_size,
         rows_per_step=settled(directory).get("rows_per_step"),
     )
-
-    def sample(model: Model) -> Mapping[str, str]:
-        return continuations(model, tokenizer, config.prompts, SETTINGS)
 
     return Stage(
         name="base",
@@ -136,7 +123,7 @@ def _stage(
         budget=config.budget,
         optim=config.optim,
         evaluate=lambda model: validation(model, shards, plan, runtime),
-        sample=sample,
+        sample=lambda model: continuations(model, tokenizer, config.prompts, SETTINGS),
     )
 
 

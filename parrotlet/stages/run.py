@@ -27,6 +27,7 @@ from parrotlet.optim.schedule import make_schedule
 from parrotlet.stages.config import BudgetConfig, PlaceConfig, RunConfig, run_name
 from parrotlet.stages.plan import Plan, with_steps
 from parrotlet.stages.record import settle, settled
+from parrotlet.stages.show import show_batch
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
@@ -114,6 +115,8 @@ def run_stage(
     if last is not None and last.step >= plan.steps:
         display.say(f"{directory} is done: {last.step} of {plan.steps} steps")
         return True
+    if run.show_batch and runtime.is_main:
+        display.say(show_batch(next(stage.stream(0))[0], stage.tokenizer))
     state = new_state(stage, run.seed, runtime)
     if last is not None:
         checkpoints.restore(state, last)

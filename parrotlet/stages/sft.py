@@ -6,7 +6,6 @@ import hashlib
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from parrotlet.core.errors import DataError
@@ -30,7 +29,6 @@ from parrotlet.stages.plan import Plan, make_plan
 from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
 from parrotlet.stages.samples import answers
-from parrotlet.stages.show import show_batch
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
@@ -39,14 +37,6 @@ from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import on_main
 from parrotlet.world.entities import World
 from parrotlet.world.records import conversations, documents, general_conversations
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Packed conversations to learn from and to validate on."""
-
-    train: PackedRows
-    validation: PackedRows
 
 
 def sft(config: SftConfig, display: Display) -> Path | None:
@@ -62,15 +52,37 @@ def sft(config: SftConfig, display: Display) -> Path | None:
     with opened(directory, config.run) as runtime:
         tokenizer = checkpoints.load_tokenizer(start)
         on_main(lambda: remember(directory, "sft", config), runtime)
-        key = _key(config, tokenizer, context, directory / "data")
-        on_main(
-            lambda: prepare_rows(config, tokenizer, context, directory / "data", key, display),
-            runtime,
+        data = directory / "data"
+        key = _key(config, tokenizer, context, data)
+        on_main(lambda: prepare_rows(config, tokenizer, context, data, key, display), runtime)
+        train, held = (PackedRows.open(data / side, key) for side in ("train", "validation"))
+        plan = make_plan(
+            start.config,
+            config.budget,
+            context=context,
+            tokens_per_epoch=len(train) * context,
+            world_size=runtime.world_size,
+            rows_per_step=settled(directory).get("rows_per_step"),
         )
-        rows = open_rows(directory / "data", key)
-        stage = _stage(config, runtime, tokenizer, rows, start, directory)
-        if config.run.show_batch and runtime.is_main:
-            display.say(show_batch(next(stage.stream(0))[0], tokenizer))
+        stage = Stage(
+            name="sft",
+            tokenizer=tokenizer,
+            stream=PackedStream(
+                rows=train,
+                rows_per_step=plan.rows_per_step,
+                micro_rows=plan.micro_rows,
+                seed=config.run.seed,
+                rank=runtime.rank,
+                world_size=runtime.world_size,
+            ),
+            objective=next_token,
+            plan=plan,
+            budget=config.budget,
+            optim=config.optim,
+            evaluate=lambda model: validation(model, held, plan, runtime),
+            sample=lambda model: answers(model, tokenizer, config.prompts),
+            start=start,
+        )
         done = run_stage(stage, config.run, runtime, directory, display)
     return directory if done else None
 
@@ -87,13 +99,6 @@ def _key(config: SftConfig, tokenizer: Tokenizer, context: int, directory: Path)
     if made.exists() and gone(config.data.data):
         return str(read_json(made)["key"])
     return rows_key(config, tokenizer, context)
-
-
-def open_rows(directory: Path, key: str) -> Rows:
-    """What prepare_rows wrote. DataError where it was made from something else than `key`."""
-    return Rows(
-        PackedRows.open(directory / "train", key), PackedRows.open(directory / "validation", key)
-    )
 
 
 def rows_key(config: SftConfig, tokenizer: Tokenizer, context: int) -> str:
@@ -183,51 +188,6 @@ def document_items(config: SftConfig, tokenizer: Tokenizer, context: int) -> lis
             piece = ids[begin : begin + context + 1]
             items.append(Rendered(piece, [begin > 0] + [True] * (len(piece) - 1)))
     return items
-
-
-def _stage(
-    config: SftConfig,
-    runtime: Runtime,
-    tokenizer: Tokenizer,
-    rows: Rows,
-    start: Checkpoint,
-    directory: Path,
-) -> Stage:
-    context = config.context or start.config.context
-    plan = make_plan(
-        start.config,
-        config.budget,
-        context=context,
-        tokens_per_epoch=len(rows.train) * context,
-        world_size=runtime.world_size,
-        rows_per_step=settled(directory).get("rows_per_step"),
-    )
-
-    def evaluate(model: Model) -> Mapping[str, float]:
-        return validation(model, rows.validation, plan, runtime)
-
-    def sample(model: Model) -> Mapping[str, str]:
-        return answers(model, tokenizer, config.prompts)
-
-    return Stage(
-        name="sft",
-        tokenizer=tokenizer,
-        stream=PackedStream(
-            rows=rows.train,
-            rows_per_step=plan.rows_per_step,
-            micro_rows=plan.micro_rows,
-            seed=config.run.seed,
-            rank=runtime.rank,
-            world_size=runtime.world_size,
-        ),
-        objective=next_token,
-        plan=plan,
-        budget=config.budget,
-        optim=config.optim,
-        evaluate=evaluate,
-        sample=sample,
-        start=start,
-    )
 
 
 def validation(model: Model, rows: PackedRows, plan: Plan, runtime: Runtime) -> Mapping[str, float]:
