@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from parrotlet.stages.config import NOTHING_GIVEN, check_seed
+from parrotlet.stages.config import NOTHING_GIVEN, Paths, check_seed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +90,7 @@ class DemoConfig:
     """Folder of all runs."""
     recipe: str = "demo"
     """The recipe to follow; `smoke` is a toy of seconds for testing."""
-    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
+    data: Paths = ()
     """Your own files, folders or globs to read instead of the world's documents. The conversations
     are then those that state nothing of the world."""
     minutes: float | None = None

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
-from parrotlet.stages.config import NOTHING_GIVEN, check_seed
+from parrotlet.stages.config import Paths, check_seed
 from parrotlet.terminal.config import MachineConfig
 
 
@@ -42,7 +42,7 @@ class EvalConfig:
     """world: cases of each ability."""
     seed: int | None = None
     """world: seed of the world; left out, the one the run learned."""
-    data: Annotated[tuple[Path, ...], NOTHING_GIVEN] = ()
+    data: Paths = ()
     """bpb: files, folders or globs of text."""
     column: str | None = None
     """bpb: name of the column or key that holds the text."""
