@@ -66,7 +66,7 @@ def test_every_format_and_a_folder_and_a_glob(
     [
         (
             "cut.jsonl.gz",
-            gzip.compress(b'{"prompt": "a", "response": "b"}\n' * 9)[:-9],
+            gzip.compress(b'{"prompt": "a", "response": "b"}\n' * 9, mtime=0)[:-9],
             "cut short",
         ),
         ("number.jsonl", b'{"prompt": 5, "response": "b"}', "line 1 .* user .* int"),
