@@ -34,6 +34,15 @@ class Terminal:
             self.said += os.read(self.handle, 4096).decode("utf-8", "replace")
         self.said = self.said.split(text, 1)[1]
 
+    def read_to_the_end(self) -> None:
+        """Read until the process has closed its side."""
+        deadline = time.monotonic() + WATCHDOG
+        try:
+            while os.read(self.handle, 4096):
+                assert time.monotonic() < deadline
+        except OSError:  # how Linux says that nobody is on the other side
+            return
+
     def type(self, line: str) -> None:
         os.write(self.handle, line.encode() + b"\n")
 
@@ -68,4 +77,5 @@ def test_control_c(chat: Terminal) -> None:
         chat.wait_for("you>")
         assert chat.process.poll() is None
     chat.type("/quit")
+    chat.read_to_the_end()  # a reply that is still on its way must not fill the terminal's buffer
     assert chat.process.wait(timeout=WATCHDOG) == 0
