@@ -225,11 +225,10 @@ def chat(config: ChatConfig) -> int:
     while True:
         try:
             line = console.input(f"[bold]{prompt}[/bold]" if prompt else "")
+            if not session.take(line):
+                return 0
         except EOFError:
             return 0
-        except KeyboardInterrupt:
+        except KeyboardInterrupt:  # at the prompt, or just before or after a reply
             console.print()
             session.note("(Ctrl-D or /quit leaves)")
-            continue
-        if not session.take(line):
-            return 0

@@ -72,3 +72,40 @@ def test_why_an_answer_was_cut(run: Path) -> None:
     full = Finish(reason="length", prompt_tokens=127, sampled_tokens=1)
     assert "context is full" in session.why_cut(full)
     assert not session.why_cut(Finish(reason="stop", prompt_tokens=1, sampled_tokens=2))
+
+
+def test_control_c_stops_the_reply_and_not_the_chat(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Wherever it comes: at the prompt, in the middle of a reply, or just after one."""
+    lines = iter(["", "Hello", "Hello", "/quit"])
+    asked: list[str] = []
+
+    def typed(self: Console, *_: object, **__: object) -> str:
+        asked.append(line := next(lines))
+        if not line:
+            raise KeyboardInterrupt
+        return line
+
+    engines = []
+
+    def interrupted(self: ChatSession, piece: object) -> None:
+        engines.append(self.loaded.engine)
+        raise KeyboardInterrupt
+
+    def late(self: ChatSession, text: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Console, "input", typed)
+    monkeypatch.setattr(ChatSession, "_show", interrupted)
+    ask = ChatSession.ask
+
+    def once_then_late(self: ChatSession, text: str) -> None:
+        ask(self, text)
+        monkeypatch.setattr(ChatSession, "ask", late)
+
+    monkeypatch.setattr(ChatSession, "ask", once_then_late)
+    assert main(["chat", str(run), "--device", "cpu", "--temperature", "1"]) == 0
+    assert asked == ["", "Hello", "Hello", "/quit"]
+    assert len(engines) == 1
+    assert (engines[0].running, engines[0].waiting) == (0, 0)  # the reply's slot is free again
