@@ -22,7 +22,8 @@ from parrotlet import __version__
 from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.recipes import RECIPES, recipe
-from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig
+from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
 

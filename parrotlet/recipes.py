@@ -10,15 +10,14 @@ from pathlib import Path
 
 from parrotlet.core.errors import UsageError
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.stages.config import (
-    BudgetConfig,
+from parrotlet.stages.config import BudgetConfig
+from parrotlet.stages.config_pretrain import (
     DataConfig,
     PretrainConfig,
-    SftConfig,
-    SftDataConfig,
     ShapeConfig,
     TokenizerConfig,
 )
+from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 from parrotlet.core.errors import UsageError
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import flops_per_token, num_parameters, training_bytes
-from parrotlet.stages.config import BudgetConfig, ShapeConfig
+from parrotlet.stages.config import BudgetConfig
+from parrotlet.stages.config_pretrain import ShapeConfig
 
 WIDTH_PER_DEPTH = 64
 EVALUATIONS = 10  # in a run, where nothing else is asked for

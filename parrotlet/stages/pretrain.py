@@ -13,7 +13,9 @@ from parrotlet.data.streams import RowStream, evaluation_batches
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.model.model import Model
-from parrotlet.stages.config import DataConfig, PretrainConfig, learned_from, with_absolute_paths
+from parrotlet.stages.config import learned_from
+from parrotlet.stages.config_json import with_absolute_paths
+from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig
 from parrotlet.stages.plan import Plan, make_plan, model_config
 from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage

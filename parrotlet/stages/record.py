@@ -19,7 +19,7 @@ from parrotlet import __version__
 from parrotlet.core.errors import RunError
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.stages.config import to_json
+from parrotlet.stages.config_json import to_json
 from parrotlet.text.tokenizer import FILE_NAME
 from parrotlet.train.checkpoint import steps_in
 

@@ -18,13 +18,9 @@ from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.streams import PackedStream
 from parrotlet.evals.bpb import mean_loss
 from parrotlet.model.model import Model
-from parrotlet.stages.config import (
-    SftConfig,
-    SftDataConfig,
-    learned_from,
-    to_json,
-    with_absolute_paths,
-)
+from parrotlet.stages.config import learned_from
+from parrotlet.stages.config_json import to_json, with_absolute_paths
+from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 from parrotlet.stages.plan import Plan, make_plan
 from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage

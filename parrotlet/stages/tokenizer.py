@@ -7,7 +7,7 @@ from pathlib import Path
 
 from parrotlet.core.errors import CheckpointError
 from parrotlet.data.sources import Source
-from parrotlet.stages.config import TokenizerConfig
+from parrotlet.stages.config_pretrain import TokenizerConfig
 from parrotlet.stages.run import Display
 from parrotlet.text.gpt2_vocab import ENCODER, load_gpt2
 from parrotlet.text.tokenizer import FILE_NAME, Tokenizer

@@ -22,7 +22,9 @@ from parrotlet.data.sources import open_sources
 from parrotlet.evals.band import band_of
 from parrotlet.evals.world import evaluate_world
 from parrotlet.recipes import Recipe, recipe
-from parrotlet.stages.config import PretrainConfig, SftConfig, to_json
+from parrotlet.stages.config_json import to_json
+from parrotlet.stages.config_pretrain import PretrainConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.sft import sft
 from parrotlet.terminal.chat import ChatSession, chat

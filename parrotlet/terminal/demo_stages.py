@@ -7,7 +7,9 @@ from pathlib import Path
 
 from parrotlet.core.errors import UsageError
 from parrotlet.recipes import recipe
-from parrotlet.stages.config import BudgetConfig, PretrainConfig, RunConfig, SftConfig, run_name
+from parrotlet.stages.config import BudgetConfig, RunConfig, run_name
+from parrotlet.stages.config_pretrain import PretrainConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.terminal.config import DemoConfig
 
 TALKS_FOR_WORDS = 2_000  # conversations that the tokenizer of a person's own text sees too

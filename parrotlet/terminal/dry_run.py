@@ -22,13 +22,9 @@ from parrotlet.files.formats import READERS
 from parrotlet.files.records import RECORD_READERS
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
-from parrotlet.stages.config import (
-    BudgetConfig,
-    DataConfig,
-    PretrainConfig,
-    SftConfig,
-    TokenizeConfig,
-)
+from parrotlet.stages.config import BudgetConfig
+from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import EFFICIENCY, Plan, make_plan, model_config, with_steps
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig

@@ -12,7 +12,9 @@ from typing import Any
 
 from parrotlet.core.errors import RunError, UsageError
 from parrotlet.core.rundir import RECIPE, STEP, read_json
-from parrotlet.stages.config import PretrainConfig, SftConfig, from_json
+from parrotlet.stages.config_json import from_json
+from parrotlet.stages.config_pretrain import PretrainConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.terminal.config import DemoConfig
 
 STORED: Mapping[str, type[Any]] = {

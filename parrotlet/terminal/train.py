@@ -15,7 +15,9 @@ from parrotlet.core.rundir import lock
 from parrotlet.evals.band import Band, band_of
 from parrotlet.stages import pretrain as pretrain_stage
 from parrotlet.stages import sft as sft_stage
-from parrotlet.stages.config import PretrainConfig, SftConfig, TokenizeConfig, to_json
+from parrotlet.stages.config_json import to_json
+from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.record import remember
 from parrotlet.stages.run import Display, run_directory
 from parrotlet.stages.tokenizer import tokenizer_for

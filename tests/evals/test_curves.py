@@ -17,7 +17,7 @@ from parrotlet.evals.band import FOLDER, Band, band_for, band_of, compare, make_
 from parrotlet.evals.curve import Curve, read_curves, smoothed
 from parrotlet.evals.spikes import loss_spikes, repeating_places
 from parrotlet.recipes import recipe
-from parrotlet.stages.config import to_json
+from parrotlet.stages.config_json import to_json
 
 Change = Callable[[dict[str, Any]], None]
 STEPS = 600

@@ -13,13 +13,9 @@ import pytest
 from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.stages.bounds import BOUNDS
-from parrotlet.stages.config import (
-    PretrainConfig,
-    SftConfig,
-    TokenizeConfig,
-    from_json,
-    to_json,
-)
+from parrotlet.stages.config_json import from_json, to_json
+from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.text import bpe
 from parrotlet.text.template import NATIVE
 

@@ -12,7 +12,8 @@ from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.core.rundir import METRICS, RECIPE, read_json
 from parrotlet.recipes import RECIPES
-from parrotlet.stages.config import BudgetConfig, PretrainConfig, RunConfig, ShapeConfig
+from parrotlet.stages.config import BudgetConfig, RunConfig
+from parrotlet.stages.config_pretrain import PretrainConfig, ShapeConfig
 from parrotlet.stages.plan import make_plan, model_config
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.record import settle

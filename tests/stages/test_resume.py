@@ -13,7 +13,9 @@ import pytest
 from parrotlet.core.errors import RunError
 from parrotlet.core.log import JsonLines
 from parrotlet.recipes import RECIPES
-from parrotlet.stages.config import PretrainConfig, RunConfig, SftConfig
+from parrotlet.stages.config import RunConfig
+from parrotlet.stages.config_pretrain import PretrainConfig
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.sft import sft
 from parrotlet.train.checkpoint import find, load_tensors

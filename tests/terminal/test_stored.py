@@ -9,7 +9,7 @@ import pytest
 
 from parrotlet.cli import main
 from parrotlet.recipes import recipe
-from parrotlet.stages.config import to_json
+from parrotlet.stages.config_json import to_json
 from parrotlet.terminal.config import DemoConfig
 from parrotlet.terminal.stored import stored_config
 
