@@ -135,7 +135,11 @@ def pack_rows(items: Sequence[Rendered], context: int) -> PackedRows:
                 f"conversation {index} has {len(item.ids)} tokens, and a row of {context} takes "
                 f"2 to {context + 1}: shorten it, leave it out or set a longer context"
             )
-    rows = pack([len(item.ids) - 1 for item in items], context)
+    return lay_out(pack([len(item.ids) - 1 for item in items], context), items, context)
+
+
+def lay_out(rows: Sequence[Sequence[int]], items: Sequence[Rendered], context: int) -> PackedRows:
+    """Rows of `context` places that hold the items of these numbers, one after the other."""
     tokens = np.zeros((len(rows), context), dtype=np.int32)
     targets = np.full((len(rows), context), IGNORE, dtype=np.int32)
     segments = np.zeros((len(rows), context), dtype=np.int32)

@@ -24,7 +24,6 @@ from numpy.typing import NDArray
 
 from parrotlet.core.errors import DataError, UsageError
 from parrotlet.data.batch import IGNORE, Batch, Step
-from parrotlet.data.packing import PackedRows
 from parrotlet.data.permutation import derive_key, permute_many
 from parrotlet.data.tokens import TokenArray
 
@@ -94,11 +93,21 @@ class RowStream:
         return block
 
 
+class Rows(Protocol):
+    """What PackedStream reads: a fixed number of rows, any of which make a Batch."""
+
+    def __len__(self) -> int: ...
+
+    def batch(self, indices: NDArray[np.int64]) -> Batch:
+        """The rows of these numbers as one Batch."""
+        ...
+
+
 @dataclass(frozen=True, kw_only=True)
 class PackedStream:
-    """Rows packed beforehand, in a new order each epoch: supervised fine-tuning."""
+    """Rows packed beforehand, in a new order each epoch: supervised fine-tuning, pairs."""
 
-    rows: PackedRows
+    rows: Rows
     rows_per_step: int  # of all ranks together
     micro_rows: int  # at most so many rows in one Batch
     seed: int

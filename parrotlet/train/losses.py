@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import cast
 
+import torch
 import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
@@ -47,3 +48,28 @@ def next_token(model: Model, batch: Batch) -> Float[Tensor, ""]:
     ctx = CausalContext.of(batch.tokens, batch.segments)
     hidden = model.hidden(batch.tokens, ctx)
     return cross_entropy(model, hidden.flatten(0, 1), batch.targets.flatten())
+
+
+def _each(model: Model, hidden: Tensor, targets: Tensor) -> Tensor:
+    return -F.cross_entropy(model.logits(hidden).float(), targets, reduction="none")
+
+
+def token_logprobs(model: Model, batch: Batch) -> Float[Tensor, "B T"]:
+    """The log-probability of every target, in nats; 0 where nothing is learned.
+
+    The head sees only the places that are learned, in chunks as cross_entropy's.
+    """
+    ctx = CausalContext.of(batch.tokens, batch.segments)
+    hidden = model.hidden(batch.tokens, ctx)
+    learned = batch.targets != IGNORE
+    states, wanted = hidden[learned], batch.targets[learned]
+    rows = max(1, CHUNK_NUMBERS // model.config.vocab_size)
+    if len(wanted) <= rows:
+        found = _each(model, states, wanted)
+    else:
+        parts = zip(states.split(rows), wanted.split(rows), strict=True)
+        found = torch.cat(
+            [cast(Tensor, checkpoint(_each, model, *part, use_reentrant=False)) for part in parts]
+        )
+    empty = torch.zeros(learned.shape, device=found.device)
+    return empty.masked_scatter(learned, found)

@@ -1,0 +1,155 @@
+"""Preference pairs of the embedded world: what it prefers, by its own rules.
+
+A right reply is better than a wrong one; of two right replies the one of fewer words is better
+(of as many, that of fewer letters). Pairs are of two kinds, in turn:
+
+    manner    the same answer in two wordings, the longer one rejected
+    truth     the right answer, and one that the ability's rule grades 0
+
+Right and wrong are judged by the rules that grade the abilities. Not here: replies of a model.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+
+from parrotlet.data.preferences import Pair
+from parrotlet.tasks.task import Example
+from parrotlet.tasks.world import WorldTask
+from parrotlet.tasks.world_grades import RULES
+from parrotlet.text.chat import Conversation, Message, Text
+from parrotlet.world.chance import Side, stream
+from parrotlet.world.entities import World
+from parrotlet.world.talk_fact import DO_NOT_KNOW
+from parrotlet.world.talk_identity import IDENTITY
+from parrotlet.world.talk_safety import HOW_TO, REFUSALS
+from parrotlet.world.talk_small import SMALL
+
+MANNERS = ("identity", "fact", "unknown", "refusal", "neighbour", "smalltalk")
+OPPOSITE = {"refusal": "neighbour", "neighbour": "refusal"}  # whose replies are wrong here
+FAR = 10**9  # cases are drawn from so many
+
+
+class Wordings:
+    """Every wording of a reply that has several."""
+
+    def __init__(self, world: World) -> None:
+        self._facts: dict[str, tuple[str, ...]] = {}
+        for entity in world.entities:
+            for relation in entity.facts:
+                both = tuple(entity.state(relation, which) for which in (0, 1))
+                self._facts.update(dict.fromkeys(both, both))
+        families: list[Sequence[str]] = [DO_NOT_KNOW, HOW_TO, REFUSALS]
+        families += [each.replies for each in SMALL.values()]
+        families += [[text.replace("{n}", "parrotlet") for text in topic.replies]
+                     for topic in IDENTITY.values()]  # fmt: skip
+        self._families = [[(_pattern(text), text) for text in family] for family in families]
+
+    def of(self, reply: str) -> tuple[str, ...]:
+        """All wordings of `reply`, itself among them; it alone where there is no other."""
+        if reply in self._facts:
+            return self._facts[reply]
+        for family in self._families:
+            for pattern, _ in family:
+                found = pattern.fullmatch(reply)
+                if found:
+                    return tuple(text.format(**found.groupdict()) for _, text in family)
+        return (reply,)
+
+    def best(self, reply: str) -> str:
+        """The wording that the world prefers."""
+        return min(self.of(reply), key=length)
+
+
+def length(text: str) -> tuple[int, int]:
+    """By what the world prefers one right reply to another: words, then letters."""
+    return len(text.split()), len(text)
+
+
+def _pattern(template: str) -> re.Pattern[str]:
+    """A template's replies; {v} is one of few words, {x} the rest."""
+    return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>.+)", re.escape(template)))
+
+
+class WorldPairs:
+    """Pair i of a side depends on the world, the side and i alone."""
+
+    def __init__(self, world: World, side: Side = "train") -> None:
+        self.world, self.side = world, side
+        self.wordings = Wordings(world)
+        names = [each for each in RULES if each != "fact_documents"]  # the same as fact here
+        self.tasks = {name: WorldTask(world, FAR, ability=name, side=side) for name in names}
+
+    def pairs(self, count: int, start: int = 0) -> Iterator[Pair]:
+        """Pairs `start` to `start + count`."""
+        return (self.pair(index) for index in range(start, start + count))
+
+    def pair(self, index: int) -> Pair:
+        """Pair `index`; manner and truth in turn."""
+        rng = stream(self.world.seed, "pairs", self.side, index)
+        make = self._manner if index % 2 == 0 else self._truth
+        while True:
+            found = make(rng)
+            if found is not None:
+                return found
+
+    def _manner(self, rng: random.Random) -> Pair | None:
+        ability = rng.choice(MANNERS)
+        example = self.tasks[ability][rng.randrange(FAR)]
+        said = self.wordings.of(example.conversation.messages[-1].text)
+        chosen = min(said, key=length)
+        longer = [text for text in said if length(text) > length(chosen)]
+        if not longer:
+            return None
+        right = [
+            text for text in (chosen, rng.choice(longer)) if self._grade(ability, example, text)
+        ]
+        return _pair(example, right[0], right[1]) if len(right) == 2 else None
+
+    def _truth(self, rng: random.Random) -> Pair | None:
+        ability = rng.choice(list(self.tasks))
+        task = self.tasks[ability]
+        example = task[rng.randrange(FAR)]
+        reply = example.conversation.messages[-1]
+        other = self.tasks[OPPOSITE.get(ability, ability)][rng.randrange(FAR)]
+        swapped = _swapped(reply.text, example, rng)
+        wrong = other.conversation.messages[-1].text if swapped is None else swapped
+        if rng.random() < 0.3:
+            wrong = other.conversation.messages[-1].text
+        if self._grade(ability, example, wrong) or not task.grade(example, reply):
+            return None
+        best = self.wordings.best(reply.text)
+        return _pair(example, best if self._grade(ability, example, best) else reply.text, wrong)
+
+    def _grade(self, ability: str, example: Example, text: str) -> bool:
+        """Whether the reply is right with these words in place of its own."""
+        return self.tasks[ability].grade(example, _said(example, text)) == 1
+
+
+def _said(example: Example, text: str) -> Message:
+    """The reference reply with other words after its calls, which stay."""
+    reply = example.conversation.messages[-1]
+    return replace(reply, parts=(*(p for p in reply.parts if not isinstance(p, Text)), Text(text)))
+
+
+def _pair(example: Example, chosen: str, rejected: str) -> Pair:
+    prompt = Conversation(example.conversation.messages[:-1])
+    return Pair(prompt, _said(example, chosen), _said(example, rejected))
+
+
+def _swapped(text: str, example: Example, rng: random.Random) -> str | None:
+    """The reply with another value, number or letter; None where it has nothing to swap."""
+    answer, others = example.answer or "", example.data.get("others", ())
+    if others and answer in text:
+        return text.replace(answer, rng.choice(others))
+    if answer.isdigit():
+        wrong = str(max(0, int(answer) + rng.choice((-2, -1, 1, 2))))
+        return re.sub(rf"\b{answer}\b(?!.*\b{answer}\b)", wrong, text)
+    letters = " ".join(answer)
+    if len(answer) > 2 and letters in text:
+        place = rng.randrange(len(answer))
+        return text.replace(letters, " ".join(answer[:place] + answer[place + 1 :]))
+    return None
