@@ -14,6 +14,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
+from pathlib import Path
 from typing import Any
 
 import tyro
@@ -22,10 +23,13 @@ from parrotlet import __version__
 from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.recipes import RECIPES, recipe
-from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
+from parrotlet.serve.config import ServeConfig
+from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig, TokenizerConfig
 from parrotlet.stages.config_sft import SftConfig
+from parrotlet.stages.plan import shape_of
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
+from parrotlet.terminal.stored import stored_model
 
 
 @dataclass(frozen=True)
@@ -50,7 +54,7 @@ VERBS = {
         "parrotlet.terminal.train:tokenizer",
     ),
     "pretrain": Verb(
-        "train a model from scratch on text",
+        "train a model on text, from scratch or on from another",
         PretrainConfig,
         "parrotlet.terminal.train:pretrain",
         default=lambda name: recipe(name).pretrain,
@@ -68,6 +72,9 @@ VERBS = {
         "continue a text with a trained model", SampleConfig, "parrotlet.terminal.sample:sample"
     ),
     "chat": Verb("talk to a fine-tuned model", ChatConfig, "parrotlet.terminal.chat:chat"),
+    "serve": Verb(
+        "answer programs and pages over HTTP", ServeConfig, "parrotlet.serve.server:serve"
+    ),
     "import": Verb(
         "start from GPT-2 or Qwen3 as others publish them",
         ImportConfig,
@@ -139,11 +146,16 @@ def _call(target: str, config: Any) -> int:
 
 def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
     """The verb's configuration; tyro prints usage errors and exits with status 2."""
-    default = verb.default(_recipe_in(arguments)) if verb.default else None
+    default = verb.default(_given("--recipe", arguments) or "default") if verb.default else None
     if default is not None and any(each.split("=")[0] in BUDGETS for each in arguments):
         # a budget that is given takes the place of the recipe's, whichever of the three it has
         none = replace(default.budget, steps=None, tokens=None, minutes=None)
         default = replace(default, budget=none)
+    start = _given("--start", arguments)
+    if isinstance(default, PretrainConfig) and start:
+        # the shape and the tokenizer of what is started from take the place of the recipe's
+        shape = shape_of(stored_model(Path(start)))
+        default = replace(default, shape=shape, text=TokenizerConfig())
     return tyro.cli(
         verb.config,
         prog=f"parrotlet {name}",
@@ -154,14 +166,14 @@ def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
     )
 
 
-def _recipe_in(arguments: Sequence[str]) -> str:
-    """The value of --recipe, read before all other flags since it sets their defaults."""
-    found = "default"
+def _given(flag: str, arguments: Sequence[str]) -> str | None:
+    """The value of a flag that sets the defaults of others, and is read before them."""
+    found = None
     for index, argument in enumerate(arguments):
-        if argument == "--recipe" and index + 1 < len(arguments):
+        if argument == flag and index + 1 < len(arguments):
             found = arguments[index + 1]
-        elif argument.startswith("--recipe="):
-            found = argument.removeprefix("--recipe=")
+        elif argument.startswith(f"{flag}="):
+            found = argument.removeprefix(f"{flag}=")
     return found  # of several the last, as for every other flag
 
 

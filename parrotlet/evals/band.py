@@ -85,8 +85,10 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     data["data"] = [_size(Path(each)) for each in data.get("data") or ()]
     settings["data"] = data
     start = settings.pop("start", None)
-    if start is not None and (Path(start) / RECIPE).exists():
-        settings["start"] = settings_of(read_json(Path(start) / RECIPE).get("config") or {})
+    if start is not None:
+        recipe = Path(start) / RECIPE
+        known = read_json(recipe) if recipe.exists() else {}
+        settings["start"] = settings_of(known.get("config") or {})
     return settings
 
 

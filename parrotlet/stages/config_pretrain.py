@@ -88,8 +88,12 @@ class TokenizeConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class PretrainConfig(Checked):
-    """Train a model from scratch on raw text; the tokenizer too, unless one is given."""
+    """Train a model on raw text, from scratch or from --start; the tokenizer too, unless one is
+    given."""
 
+    start: Path | None = None
+    """A run or checkpoint, own or imported, whose weights and tokenizer to go on with. The shape is
+    then its own; --context may make the rows shorter. Left out: fresh weights."""
     recipe: str = "default"
     """The recipe whose values are the defaults of all other flags."""
     run: RunConfig = field(default_factory=RunConfig)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 
 from parrotlet.core.errors import UsageError
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import flops_per_token, num_parameters, training_bytes
 from parrotlet.stages.config import BudgetConfig
-from parrotlet.stages.config_pretrain import ShapeConfig
+from parrotlet.stages.config_pretrain import PretrainConfig, ShapeConfig, TokenizerConfig
 
 WIDTH_PER_DEPTH = 64
 EVALUATIONS = 10  # in a run, where nothing else is asked for
 DEFAULT_EPOCHS = 4.0  # where no budget is given
+START_CONTEXT = 1024  # the longest rows of a model that is started from, unless asked for
 EFFICIENCY = 0.35  # of the matrix-product speed, seen in training small models on two cores
 
 
@@ -78,6 +79,42 @@ def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
         mlp_width=mlp,
         tied=shape.arch != "swift",
     )
+
+
+def shape_of(model: ModelConfig) -> ShapeConfig:
+    """The knobs of a model that is there, with rows of at most START_CONTEXT tokens."""
+    return ShapeConfig(
+        arch=model.arch,
+        depth=model.depth,
+        width=model.width,
+        heads=model.heads,
+        kv_heads=model.kv_heads,
+        mlp_width=model.mlp_width,
+        context=min(model.context, START_CONTEXT),
+    )
+
+
+def check_start(config: PretrainConfig, model: ModelConfig) -> None:
+    """UsageError for a knob that says otherwise than the `model` that --start names."""
+    own = asdict(shape_of(model))
+    for name, value in asdict(config.shape).items():
+        if value not in (None, own[name]) and name != "context":
+            flag = name.replace("_", "-")
+            raise UsageError(
+                f"--{flag} {value}: the model of --start {config.start} has {flag} {own[name]}, "
+                f"and keeps it; leave --{flag} out"
+            )
+    trained = asdict(TokenizerConfig(tokenizer=config.text.tokenizer))
+    flags = [
+        f"--{name.replace('_', '-')}"
+        for name, value in asdict(config.text).items()
+        if value != trained[name]
+    ]
+    if flags:
+        raise UsageError(
+            f"{' and '.join(flags)}: for a tokenizer that is trained, and with --start it is the "
+            "model's own; leave it out"
+        )
 
 
 def make_plan(

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
+from parrotlet.core.errors import UsageError
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
 from parrotlet.data.shards import Shards, tokenize
@@ -16,12 +18,18 @@ from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_json import with_absolute_paths
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig
-from parrotlet.stages.plan import Plan, make_plan, model_config
+from parrotlet.stages.plan import Plan, check_start, make_plan, model_config
 from parrotlet.stages.record import gone, remember, settled
-from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
+from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of
 from parrotlet.stages.samples import continuations
-from parrotlet.stages.tokenizer import bytes_per_character, split_advice, tokenizer_for
+from parrotlet.stages.tokenizer import (
+    bytes_per_character,
+    load_tokenizer,
+    split_advice,
+    tokenizer_for,
+)
 from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import on_main
 from parrotlet.world.source import WithTalk, WorldDocuments, WorldWords
@@ -44,17 +52,33 @@ def pretrain(config: PretrainConfig, display: Display) -> Path | None:
     What cannot work is refused before anything is read or written.
     """
     config = with_absolute_paths(config)
-    shape = model_config(config.shape, config.text.vocab_size)
-    make_plan(shape, config.budget, context=shape.context, tokens_per_epoch=1)
     directory = run_directory(config.run, config.recipe)
+    start = None if config.start is None else _start(config, config.start, directory)
+    shape = start.config if start else model_config(config.shape, config.text.vocab_size)
+    make_plan(shape, config.budget, context=config.shape.context, tokens_per_epoch=1)
     with opened(directory, config.run) as runtime:
-        on_main(lambda: _prepare(config, directory, display), runtime)
-        stage = _stage(config, runtime, directory)
+        on_main(lambda: _prepare(config, start, directory, display), runtime)
+        stage = _stage(config, start, runtime, directory)
         done = run_stage(stage, config.run, runtime, directory, display)
     return directory if done else None
 
 
-def _prepare(config: PretrainConfig, directory: Path, display: Display) -> None:
+def _start(config: PretrainConfig, path: Path, directory: Path) -> Checkpoint:
+    """The checkpoint to go on with; UsageError where a knob says otherwise than it does."""
+    start = start_of(path, directory)
+    check_start(config, start.config)
+    given = config.text.tokenizer
+    if given and load_tokenizer(given).fingerprint != load_tokenizer(start.path).fingerprint:
+        raise UsageError(
+            f"--tokenizer {given} is another than that of --start {path}, whose ids would mean "
+            "nothing then; leave it out: the model brings its own"
+        )
+    return start
+
+
+def _prepare(
+    config: PretrainConfig, start: Checkpoint | None, directory: Path, display: Display
+) -> None:
     """Make tokenizer and shards, where they are not there."""
     remember(directory, "pretrain", config)
     lost = gone(config.data.data)
@@ -67,7 +91,8 @@ def _prepare(config: PretrainConfig, directory: Path, display: Display) -> None:
         for line in skipped_lines(source.skipped):
             display.say(line)
     words = _words(config, source)
-    tokenizer = tokenizer_for(config.text, words, directory / "tokenizer", display)
+    text = replace(config.text, tokenizer=start.path) if start else config.text
+    tokenizer = tokenizer_for(text, words, directory / "tokenizer", display)
     display.say(f"tokenizing into {directory / 'data'}")
     shards = tokenize(
         source,
@@ -96,13 +121,14 @@ def _words(config: PretrainConfig, source: Source) -> Source:
     return source
 
 
-def _stage(config: PretrainConfig, runtime: Runtime, directory: Path) -> Stage:
+def _stage(
+    config: PretrainConfig, start: Checkpoint | None, runtime: Runtime, directory: Path
+) -> Stage:
     tokenizer, shards = Tokenizer.load(directory / "tokenizer"), Shards.open(directory / "data")
-    shape = model_config(config.shape, tokenizer.vocab_size)
     plan = make_plan(
-        shape,
+        start.config if start else model_config(config.shape, tokenizer.vocab_size),
         config.budget,
-        context=shape.context,
+        context=config.shape.context,
         tokens_per_epoch=len(shards.train),
         world_size=runtime.world_size,
         rows_per_step=settled(directory).get("rows_per_step"),
@@ -126,6 +152,7 @@ def _stage(config: PretrainConfig, runtime: Runtime, directory: Path) -> Stage:
         optim=config.optim,
         evaluate=lambda model: validation(model, shards, plan, runtime),
         sample=lambda model: continuations(model, tokenizer, config.prompts, SETTINGS),
+        start=start,
     )
 
 

@@ -26,7 +26,7 @@ from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
 from parrotlet.stages.config import BudgetConfig, PlaceConfig, RunConfig, run_name
 from parrotlet.stages.plan import Plan, with_steps
-from parrotlet.stages.record import settle, settled
+from parrotlet.stages.record import gone, settle, settled
 from parrotlet.stages.show import show_batch
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
@@ -80,6 +80,12 @@ class Stage:
 def run_directory(run: PlaceConfig, default_name: str) -> Path:
     """The directory of a run; UsageError for a name that cannot be one."""
     return run.runs / run_name(default_name if run.name is None else run.name)
+
+
+def start_of(path: Path, directory: Path) -> Checkpoint:
+    """The checkpoint that the run in `directory` starts from; its own newest where that is gone."""
+    own = checkpoints.newest(directory) if gone([path]) else None
+    return own or checkpoints.find(path)
 
 
 @contextmanager

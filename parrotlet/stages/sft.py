@@ -23,12 +23,11 @@ from parrotlet.stages.config_json import to_json, with_absolute_paths
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 from parrotlet.stages.plan import Plan, make_plan
 from parrotlet.stages.record import gone, remember, settled
-from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage
+from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of
 from parrotlet.stages.samples import answers
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
-from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import on_main
 from parrotlet.world.entities import World
@@ -42,7 +41,7 @@ def sft(config: SftConfig, display: Display) -> Path | None:
     """
     directory = run_directory(config.run, f"{config.start.name}-sft")
     config = with_absolute_paths(config)
-    start = _start(config, directory)
+    start = start_of(config.start, directory)
     context = config.context or start.config.context
     make_plan(start.config, config.budget, context=context, tokens_per_epoch=1)
     with opened(directory, config.run) as runtime:
@@ -81,12 +80,6 @@ def sft(config: SftConfig, display: Display) -> Path | None:
         )
         done = run_stage(stage, config.run, runtime, directory, display)
     return directory if done else None
-
-
-def _start(config: SftConfig, directory: Path) -> Checkpoint:
-    """The checkpoint to start from; of a run that has begun its own, where that one is gone."""
-    own = checkpoints.newest(directory) if gone([config.start]) else None
-    return own or checkpoints.find(config.start)
 
 
 def _key(config: SftConfig, tokenizer: Tokenizer, context: int, directory: Path) -> str:

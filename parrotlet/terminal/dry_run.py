@@ -13,8 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from parrotlet.core.errors import CheckpointError
-from parrotlet.core.rundir import STEP, read_json
 from parrotlet.data.sources import find_files
 from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.files.compression import COMPRESSIONS
@@ -25,12 +23,19 @@ from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_pa
 from parrotlet.stages.config import BudgetConfig
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig, TokenizeConfig
 from parrotlet.stages.config_sft import SftConfig
-from parrotlet.stages.plan import EFFICIENCY, Plan, make_plan, model_config, with_steps
+from parrotlet.stages.plan import (
+    EFFICIENCY,
+    Plan,
+    check_start,
+    make_plan,
+    model_config,
+    with_steps,
+)
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
 from parrotlet.terminal.demo_stages import stages_of
 from parrotlet.terminal.duration import duration
-from parrotlet.terminal.stored import stored_config
+from parrotlet.terminal.stored import stored_config, stored_model
 
 BYTES_PER_TOKEN = 3.5  # of English in a vocabulary of some thousands; counted exactly by the run
 CHAR_VOCABULARY = 100
@@ -47,7 +52,7 @@ def dry_run(config: Any) -> int:
     if isinstance(config, PretrainConfig):
         print(_report("pretrain", _pretrain_plan(config), config.budget, _about(config)))
     elif isinstance(config, SftConfig):
-        print(_report("sft", _sft_plan(config, _model_at(config.start)), config.budget))
+        print(_report("sft", _sft_plan(config, stored_model(config.start)), config.budget))
     elif isinstance(config, SampleConfig | ChatConfig):
         print(_generation_report(config.model))
     elif isinstance(config, EvalConfig):
@@ -94,7 +99,7 @@ def _tokenizer_report(config: TokenizeConfig) -> str:
 
 def _generation_report(path: Path) -> str:
     """What generating with a model takes."""
-    model = _model_at(path)
+    model = stored_model(path)
     parameters = num_parameters(model)
     cache = kv_cache_bytes(model, model.context, FLOAT32_BYTES)
     memory = (FLOAT32_BYTES * parameters + cache) / 2**20
@@ -118,9 +123,13 @@ def _aligned(title: str, rows: Sequence[tuple[str, str]]) -> str:
 def _pretrain_plan(config: PretrainConfig) -> Plan:
     vocabulary = CHAR_VOCABULARY if config.text.kind == "char" else config.text.vocab_size
     per_token = 1.0 if config.text.kind == "char" else BYTES_PER_TOKEN
-    shape = model_config(config.shape, vocabulary)
+    if config.start is None:
+        model = model_config(config.shape, vocabulary)
+    else:
+        model = stored_model(config.start)
+        check_start(config, model)
     tokens = int(_data_bytes(config.data) * (1 - config.data.validation_fraction) / per_token)
-    return make_plan(shape, config.budget, context=shape.context, tokens_per_epoch=tokens)
+    return make_plan(model, config.budget, context=config.shape.context, tokens_per_epoch=tokens)
 
 
 def _about(config: PretrainConfig) -> str:
@@ -134,16 +143,6 @@ def _sft_plan(config: SftConfig, model: ModelConfig) -> Plan:
         tokens = int(_paths_bytes(config.data.data, RECORD_READERS) / BYTES_PER_TOKEN)
     context = config.context or model.context
     return make_plan(model, config.budget, context=context, tokens_per_epoch=tokens)
-
-
-def _model_at(path: Path) -> ModelConfig:
-    """The shape of the model a fine-tuning would start from."""
-    candidates = [path, *sorted(path.glob("step_*")), *sorted(path.glob("*/step_*"))]
-    for directory in reversed(candidates):
-        about = directory / "parrotlet.json"
-        if about.exists() and (directory == path or STEP.fullmatch(directory.name)):
-            return ModelConfig.from_json(read_json(about)["model"])
-    raise CheckpointError(f"{path} holds no checkpoint; train one there first")
 
 
 def _data_bytes(data: DataConfig) -> int:

@@ -10,8 +10,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from parrotlet.core.errors import RunError, UsageError
+from parrotlet.core.errors import CheckpointError, RunError, UsageError
 from parrotlet.core.rundir import RECIPE, STEP, read_json
+from parrotlet.model.config import ModelConfig
 from parrotlet.stages.config_json import from_json
 from parrotlet.stages.config_pretrain import PretrainConfig
 from parrotlet.stages.config_sft import SftConfig
@@ -49,6 +50,16 @@ def stored_config(run: Path) -> tuple[str, Any]:
             f"{path} does not hold the settings of `parrotlet {verb}` ({error}); it was edited or "
             "is from another version: start anew with another --name"
         ) from error
+
+
+def stored_model(path: Path) -> ModelConfig:
+    """The shape of the model that a checkpoint or a run holds, of several stages the last."""
+    candidates = [path, *sorted(path.glob("step_*")), *sorted(path.glob("*/step_*"))]
+    for directory in reversed(candidates):
+        about = directory / "parrotlet.json"
+        if about.exists() and (directory == path or STEP.fullmatch(directory.name)):
+            return ModelConfig.from_json(read_json(about)["model"])
+    raise CheckpointError(f"{path} holds no checkpoint; train one there first")
 
 
 def _advice(run: Path) -> str:
