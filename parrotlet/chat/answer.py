@@ -1,20 +1,22 @@
 """Answer: one request's tokens turned into pieces, and the loop that drives many of them.
 
 An answer detokenises, stops at stop strings, runs tools between two tokens and asks the filters
-before it shows a piece. One answer or hundreds run through the same loop.
+before it shows a piece. One answer or hundreds run through the same loop; they may join it and
+leave it while it runs.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections import deque
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from parrotlet.chat.call_runner import CallRunner
-from parrotlet.chat.pieces import Finish, Piece, Reason
+from parrotlet.chat.pieces import Asked, Finish, Piece, Reason
 from parrotlet.chat.stops import StopMatcher
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
-from parrotlet.engine.request import Event, Request, RequestId, SamplingSettings
+from parrotlet.engine.request import Event, Request, RequestId, SamplingSettings, Scored
 from parrotlet.safety.filter import SEVERITY, Filter, chain
 from parrotlet.text.chat import Message, Text, render_result
 from parrotlet.text.stream import TextStream
@@ -28,11 +30,14 @@ class GenerateSettings:
     """How long an answer may be, where its text ends, how its tokens are chosen."""
 
     max_tokens: int = 256  # sampled tokens
+    min_tokens: int = 0  # before these the model cannot end the answer
     stop: tuple[str, ...] = ()  # up to 4 strings that end the answer and are not shown
     sampling: SamplingSettings = field(default_factory=SamplingSettings)
+    alternatives: int | None = None  # tokens are shown too, each with so many likeliest others
+    prompt_logprobs: bool = False  # the prompt's tokens are shown like that; max_tokens may be 0
 
     def __post_init__(self) -> None:
-        if self.max_tokens < 1:
+        if self.max_tokens < 1 and not self.prompt_logprobs:
             raise UsageError(f"max_tokens is {self.max_tokens}; it must be at least 1")
         if len(self.stop) > MOST_STOPS:
             raise UsageError(
@@ -43,7 +48,9 @@ class GenerateSettings:
 
     def within(self, room: int) -> GenerateSettings:
         """The same settings with at most `room` tokens."""
-        return self if self.max_tokens <= room else replace(self, max_tokens=room)
+        if self.max_tokens <= room:
+            return self
+        return replace(self, max_tokens=room, min_tokens=min(self.min_tokens, room))
 
 
 class Answer:
@@ -60,8 +67,10 @@ class Answer:
         calls: CallRunner | None = None,
         filters: Sequence[Filter] = (),
         context: Sequence[Message] = (),
+        choice: int = 0,
     ) -> None:
         """`end` is the control token that ends the answer. `context`: what filters are told.
+        `choice`: which of several answers to one prompt this is.
 
         Control tokens that have no place in an answer are banned, results of tools among them,
         and so are ids that the model has and the tokenizer has not.
@@ -71,7 +80,11 @@ class Answer:
         self._request = Request(
             prompt=tuple(prompt),
             max_tokens=settings.max_tokens,
+            min_tokens=settings.min_tokens,
             sampling=settings.sampling,
+            choice=choice,
+            alternatives=settings.alternatives or 0,
+            prompt_logprobs=settings.prompt_logprobs,
             stop_ids=frozenset({end}),
             pause_ids=frozenset() if calls is None else frozenset({calls.closing}),
             banned_ids=frozenset(controls - borders - {end}),
@@ -85,6 +98,9 @@ class Answer:
         self._stops = StopMatcher(settings.stop)
         self._call: list[int] | None = None  # the ids of a call that is being written
         self._said = ""
+        self._wants_tokens = settings.alternatives is not None
+        self._scored: deque[tuple[int, Scored]] = deque()  # not shown yet; where their text begins
+        self._read_chars = self._shown_chars = 0
         self._usage = Finish(reason="stop", prompt_tokens=len(prompt), sampled_tokens=0)
         self.ended = False
 
@@ -97,19 +113,22 @@ class Answer:
         """What the reader sees of an event of this request."""
         if self.ended or event.forced:
             return []
+        asked: list[Piece] = [Asked(event.prompt)] if event.prompt else []
         if event.token is None:
-            return self._end("cancelled")
+            return asked + self._end(event.finish or "cancelled")
         sampled = self._usage.sampled_tokens + 1
         self._usage = replace(self._usage, sampled_tokens=sampled)
-        pieces = self._close_call() if event.paused else self._read(event.token)
+        pieces = asked + (self._close_call() if event.paused else self._read(event))
         if event.finish is not None and not self.ended:
             pieces += self._flush()
             if not self.ended:
                 pieces += self._end(event.finish)
         return pieces
 
-    def _read(self, token: int) -> list[Piece]:
+    def _read(self, event: Event) -> list[Piece]:
         """A sampled token that neither ends a call nor makes the request wait."""
+        token = event.token
+        assert token is not None, "only an end has no token"
         if self._calls is not None and token == self._calls.opening:
             pieces = self._flush()
             self._call = []  # a call inside a call begins anew, as when a reply is parsed
@@ -117,6 +136,9 @@ class Answer:
         if self._call is not None:
             self._call.append(token)
             return []
+        if self._wants_tokens and event.finish != "stop":
+            scored = Scored(token, event.logprob, event.alternatives)
+            self._scored.append((self._read_chars, scored))
         return self._say(self._stream.push(token), last=False)
 
     def _close_call(self) -> list[Piece]:
@@ -144,11 +166,13 @@ class Answer:
         return [] if self._call is not None else self._say(self._stream.flush(), last=True)
 
     def _say(self, text: str, *, last: bool) -> list[Piece]:
-        """Text that passes the stop strings and the filters."""
+        """Text that passes the stop strings and the filters, its tokens before it."""
+        self._read_chars += len(text)
         shown = self._stops.push(text)
         if last:
             shown += self._stops.flush()
-        pieces: list[Piece] = []
+        self._shown_chars += len(shown)
+        pieces = self._tokens_shown()
         if shown:
             verdict = chain(self._filters, self._said + shown, self._context)
             if SEVERITY.index(verdict.action) > SEVERITY.index("warn"):
@@ -157,6 +181,13 @@ class Answer:
             pieces.append(Text(shown))
         return pieces + self._end("stop") if self._stops.hit else pieces
 
+    def _tokens_shown(self) -> list[Piece]:
+        """The tokens whose text has begun to be shown, where they are asked for."""
+        tokens: list[Piece] = []
+        while self._scored and self._scored[0][0] < self._shown_chars:
+            tokens.append(self._scored.popleft()[1])
+        return tokens
+
     def _end(self, reason: Reason) -> list[Piece]:
         """The answer ends here; the engine stops working on it."""
         self.ended = True
@@ -164,25 +195,57 @@ class Answer:
         return [replace(self._usage, reason=reason)]
 
 
+class AnswerLoop:
+    """Answers that share the steps of one engine; they join and leave between steps.
+
+    It takes all events of the engine, so nobody else may step it meanwhile.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._running: dict[RequestId, Answer] = {}
+
+    def __len__(self) -> int:
+        return len(self._running)
+
+    def join(self, answer: Answer) -> None:
+        """Start an answer; UsageError where it does not fit the engine."""
+        self._running[answer.start()] = answer
+
+    def leave(self, answer: Answer) -> None:
+        """Stop working on an answer that has joined; one that has ended is left alone."""
+        if self._running.pop(answer.id, None) is not None:
+            self._engine.cancel(answer.id)
+
+    def close(self) -> None:
+        """Stop working on all of them."""
+        for answer in list(self._running.values()):
+            self.leave(answer)
+
+    def step(self) -> Iterator[tuple[Answer, Event]]:
+        """One step of the engine: each event with the answer that is to `take` it, at once."""
+        for event in self._engine.step():
+            answer = self._running.get(event.request)
+            if answer is None:  # the end of one that has left
+                continue
+            yield answer, event
+            if answer.ended:
+                self._running.pop(event.request, None)
+
+
 def drive(engine: Engine, answers: Sequence[Answer]) -> Generator[tuple[int, Piece], None, None]:
     """Run answers together to their ends: (which of `answers`, its next piece).
 
-    It takes all events of the engine, so nobody else may step it meanwhile. Closed early, by
-    Ctrl-C for one, it cancels what still runs.
+    Closed early, by Ctrl-C for one, it cancels what still runs.
     """
-    running: dict[RequestId, int] = {}
+    loop = AnswerLoop(engine)
+    numbers = {answer: index for index, answer in enumerate(answers)}
     try:
-        for index, answer in enumerate(answers):
-            running[answer.start()] = index
-        while running:
+        for answer in answers:
+            loop.join(answer)
+        while len(loop):
             assert not engine.idle, "answers wait for an engine that has nothing to do"
-            for event in engine.step():
-                index = running.get(event.request, -1)
-                if index < 0:  # the end of a request that was cancelled before
-                    continue
-                yield from ((index, piece) for piece in answers[index].take(event))
-                if answers[index].ended:
-                    del running[event.request]
+            for answer, event in loop.step():
+                yield from ((numbers[answer], piece) for piece in answer.take(event))
     finally:
-        for id in running:
-            engine.cancel(id)
+        loop.close()

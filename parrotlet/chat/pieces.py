@@ -2,7 +2,8 @@
 
     Text ... ToolCall ToolResult Text ... Finish
 
-Joined texts are the words; calls and results are the parts of a Message; the end says why.
+Joined texts are the words; calls and results are the parts of a Message; the end says why. Where
+tokens are asked for, each comes as Scored before the text it begins.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+from parrotlet.engine.request import Scored
 from parrotlet.text.chat import Message, Part, Text, ToolCall, ToolResult
 
 Reason = Literal["stop", "length", "cancelled", "filtered", "calls"]
@@ -21,6 +23,13 @@ class Dropped:
     """The oldest messages, left out because the conversation no longer fits the context."""
 
     messages: tuple[Message, ...]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The prompt's tokens as the model would have said them, where prompt_logprobs asks for it."""
+
+    tokens: tuple[Scored, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,14 +44,14 @@ class Finish:
     forced_tokens: int = 0  # tool results
 
 
-Piece = Text | ToolCall | ToolResult | Dropped | Finish
+Piece = Text | ToolCall | ToolResult | Dropped | Asked | Scored | Finish
 
 
 def fold(pieces: Iterable[Piece]) -> Message:
     """The assistant's message that a stream of pieces makes: texts joined, calls in their place."""
     parts: list[Part] = []
     for piece in pieces:
-        if isinstance(piece, Dropped | Finish):
+        if isinstance(piece, Dropped | Asked | Scored | Finish):
             continue
         if isinstance(piece, Text) and parts and isinstance(parts[-1], Text):
             parts[-1] = Text(parts[-1].text + piece.text)

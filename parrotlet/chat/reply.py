@@ -97,6 +97,37 @@ def fit(
     return prompt, turns[: len(turns) - len(kept)]
 
 
+def answer_to(
+    engine: Engine,
+    tokenizer: Tokenizer,
+    conversation: Conversation,
+    prompt: Sequence[int],
+    settings: GenerateSettings,
+    tools: Mapping[str, Tool],
+    *,
+    filters: Sequence[Filter] = (),
+    most_calls: int = MOST_CALLS,
+    choice: int = 0,
+) -> Answer:
+    """An answer to a conversation, ready to join a loop; `prompt` is what of it fits the context.
+
+    It gets what the context has left, at most `settings.max_tokens`. `choice` is its number among
+    several answers to the same prompt.
+    """
+    around = tokenizer.template.call
+    return Answer(
+        engine,
+        tokenizer,
+        prompt,
+        settings.within(engine.length - len(prompt)),
+        end=tokenizer.stop_id,
+        calls=CallRunner(tokenizer, around, tools, most_calls) if tools and around else None,
+        filters=filters,
+        context=conversation.messages,
+        choice=choice,
+    )
+
+
 def _prepare(
     engine: Engine,
     tokenizer: Tokenizer,
@@ -110,16 +141,14 @@ def _prepare(
     prompt, dropped = fit(
         tokenizer, conversation, length=engine.length, max_tokens=settings.max_tokens
     )
-    around = tokenizer.template.call
-    calls = CallRunner(tokenizer, around, tools, most_calls) if tools and around else None
-    answer = Answer(
+    answer = answer_to(
         engine,
         tokenizer,
+        conversation,
         prompt,
-        settings.within(engine.length - len(prompt)),
-        end=tokenizer.stop_id,
-        calls=calls,
+        settings,
+        tools,
         filters=filters,
-        context=conversation.messages,
+        most_calls=most_calls,
     )
     return answer, dropped

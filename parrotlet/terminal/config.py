@@ -4,21 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import tyro
 
+from parrotlet.core.machine import MachineConfig as MachineConfig
 from parrotlet.stages.config import NOTHING_GIVEN, Paths, check_seed
-
-
-@dataclass(frozen=True, kw_only=True)
-class MachineConfig:
-    """What to run on."""
-
-    device: str = "auto"
-    """cpu, cuda, cuda:1, mps, or auto for the best there is."""
-    dtype: Literal["auto", "float32", "bfloat16"] = "auto"
-    """Of weights and activations. auto: what is fast here."""
 
 
 @dataclass(frozen=True, kw_only=True)
