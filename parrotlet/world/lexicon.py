@@ -8,6 +8,7 @@ invented: only copying gets them right. An invented word belongs to one side of 
 from __future__ import annotations
 
 import random
+import re
 
 from parrotlet.world.chance import Pool, Side, listed, side_of
 
@@ -86,18 +87,29 @@ SPELLED = listed(  # words to spell and to count letters in
     "seed root branch acorn feather wing tail horn"
 )
 
+SAID = listed("empty evening forest number story week winter")  # words that sentences use
+
 ONSETS = listed("b d f g k l m n p r s t v z br dr fl gr kl pl sn tr")
 VOWELS = listed("a e i o u")
 MIDDLES = listed("b d f g k l m n p r s t v z ld lm mb nd nt rk rt st zz")
 CODAS = ["", "", "b", "k", "l", "m", "n", "p", "r", "t", "x"]
-UGLY = ("dik", "fag", "fuk", "kok", "kum", "kun", "nig", "pus", "rap", "sek", "sex", "tit", "turd")
+UGLY = listed(
+    "arse bast bitch cock cunt dick dik fag fuk kok kum kun nig piss poo pus rap sek sex shit slut "
+    "tit turd twat wank whor"
+)
 
 
 def invent(rng: random.Random, side: Side) -> str:
-    """A made-up word of that side, five to nine letters, easy to say and no word of the world."""
+    """A made-up word of that side, five letters or more, easy to say and no word of the world.
+
+    Half are syllables from a small set; half begin as one real word and end as another, so that
+    the pieces a tokenizer cuts real words into are copied and spelled in training too.
+    """
     while True:
-        pieces = [ONSETS, VOWELS, MIDDLES, VOWELS, CODAS]
-        word = "".join(rng.choice(piece) for piece in pieces)
+        if rng.random() < 0.5:
+            word = "".join(rng.choice(part) for part in (ONSETS, VOWELS, MIDDLES, VOWELS, CODAS))
+        else:
+            word = rng.choice(HEADS) + rng.choice(TAILS)
         usable = len(word) > 4 and word not in WORDS and not any(bad in word for bad in UGLY)
         if usable and side_of(word) == side:
             return word
@@ -118,9 +130,22 @@ def with_article(word: str) -> str:
     return f"{'an' if word[0].lower() in 'aeiou' else 'a'} {word}"
 
 
-_LISTS = (SHE, HE, PETS, JOBS, COLOURS, FOODS, SPECIES, LANDMARKS, THINGS, SPOTS, SPELLED)
-WORDS = frozenset(word.lower() for words in _LISTS for word in words)
-SPELLING = Pool(
-    train=sorted({word for word in SPELLED if side_of(word) == "train"}),
-    test=sorted({word for word in SPELLED if side_of(word) == "test"}),
+_WORLD = (SHE, HE, PETS, JOBS, COLOURS, FOODS, SPECIES, LANDMARKS, THINGS, SPOTS)
+_WRITTEN = frozenset(word for words in (*_WORLD, SAID) for word in words)
+SPELLING = Pool(  # what a test asks to spell stands nowhere in training
+    train=sorted({word for word in SPELLED if word in _WRITTEN or side_of(word) == "train"}),
+    test=sorted({word for word in SPELLED if word not in _WRITTEN and side_of(word) == "test"}),
 )
+_LISTS = (*_WORLD, SPELLED, STRANGERS.train, STRANGERS.test)
+WORDS = frozenset(word.lower() for words in _LISTS for word in words)
+
+
+def _cut(word: str) -> int:
+    """Where a word's last vowels begin."""
+    found = re.search(r"[aeiouy]+[^aeiouy]*$", word)
+    return found.start() if found else 0
+
+
+_REAL = sorted({word.lower() for words in (SHE, HE, PETS, SPELLING.train) for word in words})
+HEADS = sorted({word[: _cut(word)] for word in _REAL if _cut(word) > 1})
+TAILS = sorted({word[_cut(word) :] for word in _REAL if _cut(word) > 1})

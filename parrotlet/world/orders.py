@@ -245,6 +245,9 @@ PAIRS: Mapping[str, tuple[Pair, ...]] = {
         ("called", "thanks"),
         ("called", "question"),
         ("thanks", "question"),
+        ("begin", "twice"),
+        ("thanks", "twice"),
+        ("question", "twice"),
     ),
     "test": (
         ("capitals", "begin"),

@@ -68,6 +68,9 @@ COUNT_ONE = Ask(
         "How often is the letter {c} in the word {x}?",
         "Please count how often you see the letter {c} in {x}.",
         "The letter {c} is in {x} how many times?",
+        "How many {c} are in {x}?",
+        "How many {c} does {x} have?",
+        "Count every {c} in the word {x}.",
     ),
     test=(
         "How many times does the word {x} have the letter {c}?",

@@ -171,6 +171,7 @@ MEMORIES: Mapping[str, Memory] = {
         reply="The secret word is {v}.",
     ),
 }
+AT_ONCE = 0.2  # share of questions that stand in the same message as what is told
 REAL = 0.4  # share of real values on the training side, where an entry has them
 NOTED = ("That is good to know.", "I will remember that.", "Thank you for telling me.")
 
@@ -217,6 +218,8 @@ def _recall(world: World, rng: random.Random, side: Side, memories: Sequence[Mem
     memory, value = memories[which], values[which]
     others = frozenset(values).union({"parrotlet"}, *world.values.values())
     question = memory.ask.put(rng, side)
+    if len(turns) == 1 and rng.random() < AT_ONCE:
+        question = f"{turns.pop().user} {question}"
     turns.append(turn(question, memory.reply.format(v=value), value, others - {value}))
     return Case(turns=tuple(turns))
 

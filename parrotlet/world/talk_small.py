@@ -46,7 +46,8 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "Thank you!|Thanks!|Thank you very much.|Thanks a lot.|Many thanks!|Thank you.|"
                 "Thanks for your help.|Thank you for the answer.|Oh, thank you!|Thank you so much!|"
-                "Thanks, that helped me.|Good, thank you.|I thank you.",
+                "Thanks, that helped me.|Good, thank you.|I thank you.|That was a great help.|"
+                "Thank you for that.|Thanks, parrotlet.|Very good, thank you.|Oh, thanks!",
                 "|",
             ),
             test=listed(
@@ -63,7 +64,8 @@ SMALL: Mapping[str, Small] = {
         says=Pool(
             train=listed(
                 "Goodbye!|Bye!|See you!|Good night!|Bye bye.|See you tomorrow.|I must go now.|"
-                "Goodbye, parrotlet.|That is all. Bye!|I have to go.|Until tomorrow!|Good night.",
+                "Goodbye, parrotlet.|That is all. Bye!|I have to go.|Until tomorrow!|Good night.|"
+                "Bye for now!|I am going now.|See you soon.|That was all. Goodbye!|Now I must go.",
                 "|",
             ),
             test=listed(
@@ -80,7 +82,9 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "How are you?|How are you today?|How do you feel?|Are you well?|How is it going?|"
                 "How is your day?|Is all well with you?|Hello, how are you?|Hi, how are you today?|"
-                "How do you do?|Are you happy?|How are things?",
+                "How do you do?|Are you happy?|How are things?|How are you, parrotlet?|"
+                "Do you feel well?|How do you feel now?|And you, how are you?|"
+                "Is your day good?|How was your day?|Are you fine today?|And how are you?",
                 "|",
             ),
             test=listed(
@@ -98,7 +102,9 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "Well done!|You are clever.|Good work!|You are great!|I like you.|That was good.|"
                 "You are very nice.|Great answer!|You are a good model.|That is great.|Very good!|"
-                "Nice work!|You are so clever!",
+                "Nice work!|You are so clever!|Good!|Very nice!|That is a great answer.|"
+                "You did that very well.|What a clever model!|I like your answer.|"
+                "Nice answer.|This is good work.|You are good at this.|I like this.",
                 "|",
             ),
             test=listed(
@@ -117,7 +123,10 @@ SMALL: Mapping[str, Small] = {
                 "No, not that.|You do not help me.|This is not what I asked.|"
                 "I am not happy with you.|That is bad.|You are too slow.|"
                 "Your answers are no good.|You made a mistake.|I do not like this.|"
-                "That makes no sense.",
+                "That makes no sense.|What a bad answer.|This answer is wrong.|Bad answer!|"
+                "You are so bad.|That was not good.|You did that badly.|I do not like that.|"
+                "This is wrong.|Wrong!|No, that is wrong.|You are not good at this.|"
+                "That is not the answer.",
                 "|",
             ),
             test=listed(
@@ -135,7 +144,8 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "I am sad.|I feel bad today.|I am tired.|I had a bad day.|I am not well.|"
                 "I am afraid.|I feel alone.|I am so sad today.|Today was a bad day.|"
-                "I am very tired.|I am angry.",
+                "I am very tired.|I am angry.|My day was bad.|I feel so sad now.|I am alone.|"
+                "I do not feel well.|I feel tired.|I am so afraid.|I am very angry today.",
                 "|",
             ),
             test=listed(

@@ -67,6 +67,11 @@ TALES: Mapping[str, Ask] = {
             "{x} has {a} {f} and gets {b} more. How many {f} does {x} have?",
             "There are {a} {f} here and {b} {f} there. How many are there in all?",
             "I have {a} {f}. {x} gives me {b} more. How many do I have?",
+            "{x} has {a} {f}. I have {b}. How many do we have together?",
+            "{a} {f} are mine and {b} are from {x}. How many are there?",
+            "{x} buys {a} {f} and then {b} {f}. How many {f} are that?",
+            "On Monday {x} ate {a} {f}, on Friday {b}. How many in all?",
+            "There are {b} {f} in a box. {x} puts {a} more into it. How many are in the box?",
         ),
         test=(
             "I have {a} {f} and {x} has {b}. How many do we have in all?",
@@ -78,6 +83,9 @@ TALES: Mapping[str, Ask] = {
             "{x} has {a} {f} and gives away {b}. How many {f} does {x} have now?",
             "There were {a} {f}. {x} ate {b}. How many are there now?",
             "I had {a} {f} and lost {b}. How many do I have now?",
+            "Of {a} {f}, {x} took {b}. How many are left?",
+            "{x} had {a} {f}. {b} of them fell down. How many does {x} still have?",
+            "I gave {x} {b} of my {a} {f}. How many do I have now?",
         ),
         test=(
             "I had {a} {f} and {x} ate {b}. How many do I have now?",
@@ -88,6 +96,9 @@ TALES: Mapping[str, Ask] = {
         train=(
             "There are {a} boxes with {b} {f} each. How many {f} are there?",
             "{x} eats {b} {f} a day. How many in {a} days?",
+            "{a} children have {b} {f} each. How many are there in all?",
+            "I have {a} boxes and in each are {b} {f}. How many {f} do I have?",
+            "Every day {x} buys {b} {f}. How many are that in {a} days?",
         ),
         test=(
             "{x} has {a} boxes with {b} {f} each. How many {f} does {x} have?",

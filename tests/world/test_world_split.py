@@ -145,6 +145,7 @@ def test_words_of_the_test_side_stay_out_of_training() -> None:
     pieces += [made.text for made in documents(WORLD, 6_000)]
     written = {word for text in pieces for word in re.findall(r"[a-z]+", text.lower())}
     assert not {name.lower() for name in lexicon.STRANGERS.test} & written
+    assert not set(lexicon.SPELLING.test) & written
     held = set()
     for ability in ("recall_word", "reading", "unknown", "spelling", "system", "smalltalk"):
         for index in range(CASES):
@@ -181,10 +182,26 @@ def test_numbers_of_the_test_side_are_in_no_training_sum() -> None:
 
 def _invented(word: str) -> bool:
     """Whether a lower-case word is one that lexicon.invent made for the test side."""
-    shape = (
+    syllables = (
         f"({'|'.join(lexicon.ONSETS)})[aeiou]({'|'.join(lexicon.MIDDLES)})[aeiou]"
         f"({'|'.join(set(lexicon.CODAS))})"
     )
-    fits = re.fullmatch(shape, word) is not None and word not in lexicon.WORDS
-    known = {name.lower() for name in (*lexicon.STRANGERS.train, *WORLD.by_name)}
-    return fits and len(word) > 4 and side_of(word) == "test" and word not in known
+    spliced = f"({'|'.join(lexicon.HEADS)})({'|'.join(lexicon.TAILS)})"
+    known = {name.lower() for name in (*lexicon.STRANGERS.train, *WORLD.by_name)} | SENTENCES
+    return (
+        re.fullmatch(f"{syllables}|{spliced}", word) is not None
+        and len(word) > 4
+        and side_of(word) == "test"
+        and word not in lexicon.WORDS | known
+    )
+
+
+SENTENCES = frozenset(
+    word
+    for text in (
+        *(text for ask in ASKS.values() for text in wordings(ask, "test")),
+        *(text for pool in POOLS.values() for text in pool.test),
+        *(name.lower() for name in lexicon.STRANGERS.test),
+    )
+    for word in re.findall(r"[a-z]+", plain(text))
+)
