@@ -152,9 +152,9 @@ def in_capitals(world: World, rng: random.Random) -> str:
 
 
 def words_in_capitals(world: World, rng: random.Random) -> str:
-    """Values with and without capital letters."""
-    relation = rng.choice(sorted(world.values))
-    values = rng.sample(sorted(world.values[relation]), 3)
+    """Words and names with and without capital letters."""
+    names = [entity.name for entity in rng.sample(list(world.entities), 2)]
+    values = [*_words(rng, 2), *names, rng.choice(sorted(rng.choice(list(world.values.values()))))]
     return " ".join(f"The word {word} in capitals is {word.upper()}." for word in values)
 
 
@@ -206,8 +206,8 @@ DOCUMENTS: Mapping[str, tuple[float, DocumentMaker]] = {
     "diary": (2, diary),
     "recipe": (2, recipe),
     "directions": (2, directions),
-    "in capitals": (8, in_capitals),
-    "words in capitals": (4, words_in_capitals),
-    "spelled": (6, spelled),
+    "in capitals": (12, in_capitals),
+    "words in capitals": (6, words_in_capitals),
+    "spelled": (8, spelled),
     "counted": (4, counted),
 }

@@ -229,6 +229,19 @@ ORDERS: Mapping[str, Order] = {
     ),
 }
 Pair = tuple[str, str]
+TRIPLES = (  # of training alone; no two of them are a pair of the test
+    ("end", "begin", "called"),
+    ("end", "begin", "twice"),
+    ("called", "thanks", "question"),
+    ("capitals", "thanks", "question"),
+    ("capitals", "thanks", "twice"),
+    ("capitals", "end", "called"),
+    ("capitals", "end", "twice"),
+    ("capitals", "called", "question"),
+    ("capitals", "called", "thanks"),
+    ("capitals", "called", "one word"),
+    ("thanks", "question", "twice"),
+)
 PAIRS: Mapping[str, tuple[Pair, ...]] = {
     "train": (
         ("capitals", "one word"),

@@ -48,13 +48,15 @@ TALKS: Mapping[str, tuple[float, CaseMaker]] = {  # weight in the training mix, 
     "calculator": (6, talk_sums.calculator),
     "counting": (6, talk_letters.counting),
     "spelling": (4, talk_letters.spelling),
+    "capitals": (4, talk_letters.capitals),
     "refusal": (5, talk_safety.refusal),
     "neighbour": (5, talk_safety.neighbour),
     "story": (4, talk_story.story),
     "mixed": (8, talk_mixed.mixed),
 }
+NOT_TESTED = ("followup", "mixed", "capitals")
 ABILITIES: Mapping[str, CaseMaker] = {  # what is tested; each name is a task
-    **{name: maker for name, (_, maker) in TALKS.items() if name not in ("followup", "mixed")},
+    **{name: maker for name, (_, maker) in TALKS.items() if name not in NOT_TESTED},
     "fact_documents": talk_fact.fact_documents,
 }
 KINDS = (*DOCUMENTS, *TALKS)

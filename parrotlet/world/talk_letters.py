@@ -81,6 +81,19 @@ COUNT_ONE = Ask(
     clauses=("how often the letter {c} is in {x}", "how many times {x} has the letter {c}"),
 )
 
+CAPITALS = Ask(
+    train=(
+        "Write {x} in capital letters.",
+        "What is {x} in capitals?",
+        "Say {x} in capitals.",
+        "{x} in capital letters, please.",
+        "How do I write {x} in big letters?",
+        "Please write the word {x} in capitals.",
+    ),
+    test=("Could you write {x} in capitals?", "Please put {x} in capital letters."),
+    clauses=("how to write {x} in capitals",),
+)
+
 
 def _word(rng: random.Random, side: Side) -> str:
     return lexicon.SPELLING.pick(rng, side) if rng.random() < 0.5 else lexicon.invent(rng, side)
@@ -103,6 +116,14 @@ def count_turn(rng: random.Random, side: Side) -> Turn:
     count = word.count(letter)
     reply = f"{_number_one(word, letter)} The letter {letter} is in {word} {_times(count)}."
     return turn(COUNT_ONE.put(rng, side, x=word, c=letter), reply, str(count))
+
+
+def capitals(world: World, rng: random.Random, side: Side) -> Case:
+    """A word or two, or a name, to be written in capital letters."""
+    names = [rng.choice(world.heard("person")).name, lexicon.stranger(rng, side)]
+    words = [rng.choice([_word(rng, side), rng.choice(names)]) for _ in range(rng.randint(1, 2))]
+    text = " ".join(words)
+    return Case(turns=(turn(CAPITALS.put(rng, side, x=text), f"{text.upper()}.", text.upper()),))
 
 
 def _number_one(word: str, letter: str) -> str:

@@ -11,11 +11,12 @@ from parrotlet.world import lexicon
 from parrotlet.world.case import Case, Turn
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
-from parrotlet.world.orders import ORDERS, PAIRS
+from parrotlet.world.orders import ORDERS, PAIRS, TRIPLES
 from parrotlet.world.talk_fact import fact_turn
 from parrotlet.world.talk_identity import NAME, identity_turn
 
 PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small language model. ")
+THREE = 0.3  # share of training cases of several orders that have three
 
 
 def _turn(world: World, rng: random.Random, names: Sequence[str], words: Sequence[str]) -> Turn:
@@ -57,7 +58,11 @@ def system(world: World, rng: random.Random, side: Side) -> Case:
 
 
 def system_pair(world: World, rng: random.Random, side: Side) -> Case:
-    """Two orders in either sequence; in a test, a pair that training never gives."""
-    names = list(rng.choice(PAIRS[side]))
+    """Two orders in any sequence; in a test, a pair that training never gives.
+
+    Training sees three at once too.
+    """
+    three = side == "train" and rng.random() < THREE
+    names = list(rng.choice(TRIPLES if three else PAIRS[side]))
     rng.shuffle(names)
     return _case(world, rng, "train", side, names)

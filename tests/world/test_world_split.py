@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import cache
+from itertools import combinations
 
 import pytest
 
@@ -37,6 +38,7 @@ ASKS: dict[str, Ask] = {
     "spell": talk_letters.SPELL,
     "count": talk_letters.COUNT,
     "count one": talk_letters.COUNT_ONE,
+    "capitals": talk_letters.CAPITALS,
     "safety": talk_safety.ASK,
     "story": talk_story.ASK,
     **{
@@ -113,6 +115,8 @@ def test_pairs_of_orders_are_apart() -> None:
     train, test = ({frozenset(pair) for pair in orders.PAIRS[side]} for side in ("train", "test"))
     assert not train & test
     assert set().union(*test) <= set().union(*train)
+    triples = {frozenset(pair) for three in orders.TRIPLES for pair in combinations(three, 2)}
+    assert not triples & test
 
 
 @pytest.mark.parametrize("ability", ABILITIES)
