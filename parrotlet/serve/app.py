@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,7 @@ from parrotlet.serve import prepare
 from parrotlet.serve.config import LimitsConfig
 from parrotlet.serve.errors import ApiError, respond
 from parrotlet.serve.guard import Guard, Keys
+from parrotlet.serve.inspect import InspectBody, look
 from parrotlet.serve.metrics import Metrics
 from parrotlet.serve.models import Models
 from parrotlet.serve.prepare import Prepared
@@ -220,6 +222,8 @@ def build_app(service: Service, keys: Keys, *, local: bool, cors: Sequence[str] 
     app.state.service = service
     app.include_router(_openai(service))
     app.include_router(_own(service))
+    if service.models.all[0].model is not None:
+        app.include_router(_inside(service))
     if cors:
         app.add_middleware(
             CORSMiddleware,
@@ -326,6 +330,24 @@ def _own(service: Service) -> APIRouter:
         headers = service.warnings(body)
         tokenizer = service.models.get(body.model).tokenizer
         return JSONResponse({"prompt": tokenizer.decode(body.tokens)}, headers=headers)
+
+    return router
+
+
+def _inside(service: Service) -> APIRouter:
+    """/inspect, for this machine alone."""
+    router = APIRouter(route_class=JsonRoute)
+
+    @router.post("/inspect")
+    async def inspect(request: Request, body: InspectBody) -> Response:
+        if request.client is None or not ipaddress.ip_address(request.client.host).is_loopback:
+            raise ApiError(403, "only this machine may look inside", "not_local")
+        headers = service.warnings(body)
+        texts = [body.text or "", *(each.message().text for each in body.messages or ())]
+        prepare.check_size(service.limits, "messages", texts)
+        model = service.models.get(body.model)
+        value = await service.worker.call(lambda: look(model, body))
+        return JSONResponse(value, headers=headers)
 
     return router
 

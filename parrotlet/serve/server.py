@@ -13,6 +13,7 @@ import ipaddress
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -21,6 +22,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from parrotlet.core.errors import UsageError
 from parrotlet.core.log import get_logger
+from parrotlet.safety.filter import Filter
 from parrotlet.serve.app import Service, build_app
 from parrotlet.serve.config import ServeConfig
 from parrotlet.serve.guard import Keys
@@ -89,7 +91,9 @@ def bind(host: str, port: int) -> socket.socket:
     return listener
 
 
-def make_server(config: ServeConfig, models: Models, keys: Keys) -> Server:
+def make_server(
+    config: ServeConfig, models: Models, keys: Keys, filters: Sequence[Filter] = ()
+) -> Server:
     """The server of loaded models, ready to run."""
     metrics = Metrics()
     worker = Worker([each.lane for each in models.all], lambda: server.died())
@@ -98,7 +102,7 @@ def make_server(config: ServeConfig, models: Models, keys: Keys) -> Server:
         models,
         worker,
         limits=config.limits,
-        filters=(),
+        filters=filters,
         strict=config.strict,
         metrics=metrics,
     )
@@ -116,6 +120,7 @@ class Server(uvicorn.Server):
                 app,
                 http=PatientProtocol,
                 ws="none",
+                proxy_headers=False,  # who asks is who connects
                 log_config=None,
                 access_log=False,
                 server_header=False,

@@ -6,16 +6,28 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from replay_engine import ReplayEngine
 
+from parrotlet.core.machine import MachineConfig
+from parrotlet.engine.engine import Engine
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
+from parrotlet.safety.filter import Filter
+from parrotlet.serve.config import LimitsConfig, ServeConfig
+from parrotlet.serve.guard import Keys
+from parrotlet.serve.models import Models, Served, find_all, load_all
+from parrotlet.serve.server import Server, bind, make_server
+from parrotlet.serve.worker import Lane
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.text.train import train_bpe
 from parrotlet.train.checkpoint import save_weights
@@ -82,3 +94,75 @@ def serving(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterat
 def float32(*arguments: str | Path) -> Sequence[str | Path]:
     """Arguments for exact answers on one processor."""
     return (*arguments, "--device", "cpu", "--dtype", "float32")
+
+
+@contextmanager
+def in_thread(
+    models: Models,
+    *,
+    keys: Sequence[str] = (),
+    filters: Sequence[Filter] = (),
+    limits: LimitsConfig | None = None,
+    **options: Any,
+) -> Iterator[InThread]:
+    """The same server in a thread of this process, for tests that look at or break its inside."""
+    config = ServeConfig(runs=("unused",), limits=limits or LimitsConfig(), **options)
+    server = make_server(config, models, Keys(keys), filters)
+    listener = bind("127.0.0.1", 0)
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
+    thread.start()
+    try:
+        while not server.started:
+            assert thread.is_alive(), "the server did not start"
+            time.sleep(0.01)
+        yield InThread(server, thread, f"http://127.0.0.1:{listener.getsockname()[1]}")
+    finally:
+        server.should_exit = True
+        thread.join(60)
+        assert not thread.is_alive(), "the server did not stop"
+
+
+@dataclass
+class InThread:
+    """A server in a thread."""
+
+    server: Server
+    thread: threading.Thread
+    address: str
+
+    def wait_until(self, condition: Callable[[], bool], seconds: float = 30) -> None:
+        """Fails where the condition does not become true."""
+        end = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < end, "waited in vain"
+            time.sleep(0.01)
+
+
+def tiny_models(runs: Path, *, slots: int = 32, names: Sequence[str] = ("tiny", "raw")) -> Models:
+    """The runs of the fixture, loaded here."""
+    machine = MachineConfig(device="cpu", dtype="float32")
+    found = find_all([str(runs / name) for name in names])
+    return load_all(found, machine, slots=slots, keep=False)
+
+
+def scripted(*scripts: Sequence[int], slots: int = 2) -> Models:
+    """A model that says what it is told to: the n-th answer is the n-th script."""
+    engine = ReplayEngine(scripts, vocab_size=tokenizer().vocab_size, length=CONTEXT)
+    served = Served(
+        name="script",
+        tokenizer=tokenizer(),
+        lane=Lane(cast(Engine, engine), slots),
+        stage="sft",
+        fingerprint="fp_script",
+        created=0,
+    )
+    return Models([served])
+
+
+def script(*parts: str) -> list[int]:
+    """Ids of texts and of control tokens, named by <|...|>."""
+    ids: list[int] = []
+    for part in parts:
+        named = part.startswith("<|")
+        ids += [tokenizer().special(part)] if named else tokenizer().encode(part)
+    return ids
