@@ -11,6 +11,7 @@ Not here yet: prefix reuse, preemption, block tables, compiled decoding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from jaxtyping import Float
@@ -49,7 +50,10 @@ class Engine:
         """Queue a request. UsageError where it cannot fit or be answered."""
         self._check_ids(request.prompt)
         self._check_ids(request.banned_ids)
-        if len(request.banned_ids) == self.vocab_size:
+        self._check_ids(request.stop_ids)
+        self._check_ids([id for id, _ in request.sampling.logit_bias])
+        first = request.banned_ids | (request.stop_ids if request.min_tokens else frozenset())
+        if len(first) == self.vocab_size:
             raise UsageError("every token of the vocabulary is banned; allow at least one")
         return self._scheduler.add(request).id
 
@@ -91,9 +95,9 @@ class Engine:
             for job in feed.jobs:
                 job.fed += feed.count
         events, self._reports = self._reports, []
-        for job, (token, logprob) in zip(ready, sampled, strict=True):
-            event = job.accept(token, logprob, self.length)
-            events.append(event)
+        for job, found in zip(ready, sampled, strict=True):
+            event = job.accept(found.token, found.logprob, self.length)
+            events.append(replace(event, alternatives=found.alternatives))
             if event.finish is not None:
                 self._scheduler.remove(job)
         return events

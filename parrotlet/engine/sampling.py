@@ -1,188 +1,198 @@
-"""The next token of every row of a running batch, each row by its own settings.
+"""Sampler: the next token of every row of a running batch, each row by its own settings.
 
-Order: repetition penalty, bans, temperature, top-k, top-p, min-p, then one draw by inverse
-cumulative distribution. Every operation works on a row alone and the random number is a hash of
-(seed, choice, position), so a seeded answer does not depend on its neighbours or on the order.
+Order: penalties, logit bias and bans, temperature, top-k, top-p, min-p, then one draw by inverse
+cumulative distribution. Rows of one kind are worked on together, but a row never sees another and
+its random number is a hash of (seed, choice, position), so a seeded answer does not depend on its
+neighbours or on the order.
 
 Reported log-probabilities are those of the model's own distribution, before all of that.
-Not here: presence and frequency penalties, logit bias, alternatives.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
+from typing import Literal, NamedTuple
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
 from parrotlet.core.errors import CheckpointError
-from parrotlet.engine.request import Request, SamplingSettings
+from parrotlet.engine.cuts import best, choose, looks_at_best
+from parrotlet.engine.randomness import random_key, uniform
+from parrotlet.engine.request import Request, Scored
 
 NEVER = float("-inf")
-COLDEST = 1e-30  # a smaller temperature would be 0 in float32
-MASK64 = (1 << 64) - 1
-GOLDEN = 0x9E3779B97F4A7C15
+AT_ONCE = 32  # positions of a prompt that are scored together; a vocabulary of numbers each
+Table = Literal["seen", "counts", "added"]  # held ids, sampled ones, bias (-inf: a ban)
+Pairs = tuple[tuple[int, float], ...]  # (id, log-probability), best first
 
 
-def mix(value: int) -> int:
-    """A bijection of 64-bit integers in which every input bit stirs every output bit.
+class Sampled(NamedTuple):
+    """A new token, and what its event says of it."""
 
-    The finaliser of SplitMix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number
-    generators", 2014).
-    """
-    value = ((value ^ (value >> 30)) * 0xBF58476D1CE4E5B9) & MASK64
-    value = ((value ^ (value >> 27)) * 0x94D049BB133111EB) & MASK64
-    return value ^ (value >> 31)
-
-
-def random_key(seed: int, choice: int) -> int:
-    """The 64-bit start of one answer's random stream; `seed` may be any integer."""
-    return mix((mix((seed + GOLDEN) & MASK64) + (choice + 1) * GOLDEN) & MASK64)
-
-
-def uniform(key: int, position: int) -> float:
-    """Number `position` of the stream: in [0, 1), a multiple of 2**-24 (exact in float32)."""
-    return (mix((key + (position + 1) * GOLDEN) & MASK64) >> 40) * 2.0**-24
-
-
-def penalise(
-    logits: Float[Tensor, "N V"], seen: Bool[Tensor, "N V"], penalties: Float[Tensor, "N 1"]
-) -> Float[Tensor, "N V"]:
-    """Make ids seen before less likely (Keskar et al., "CTRL", 2019, section 4.1)."""
-    lower = torch.where(logits > 0, logits / penalties, logits * penalties)
-    return torch.where(seen, lower, logits)
-
-
-def keep_top_k(
-    scores: Float[Tensor, "N V"], counts: Int[Tensor, "N 1"], most: int
-) -> Float[Tensor, "N V"]:
-    """Keep the `counts` best of each row (at most `most`); of equals, those with lower ids."""
-    worst = scores.topk(most, dim=-1).values.gather(1, counts - 1)
-    better, equal = scores > worst, scores == worst
-    room = counts - better.sum(-1, keepdim=True)
-    return scores.masked_fill(~(better | (equal & (equal.cumsum(-1) <= room))), NEVER)
-
-
-def keep_top_p(scores: Float[Tensor, "N V"], masses: Float[Tensor, "N 1"]) -> Float[Tensor, "N V"]:
-    """Keep the fewest tokens whose probabilities reach the mass (Holtzman et al., 2019).
-
-    Of equals those with lower ids are kept. The one cut that sorts the vocabulary.
-    """
-    probabilities, order = scores.softmax(-1).sort(dim=-1, descending=True, stable=True)
-    before = F.pad(probabilities.cumsum(-1)[:, :-1], (1, 0))
-    dropped = torch.zeros_like(order, dtype=torch.bool).scatter(1, order, before >= masses)
-    return scores.masked_fill(dropped, NEVER)
-
-
-def distribution(
-    scores: Float[Tensor, "N V"], settings: Sequence[SamplingSettings]
-) -> Float[Tensor, "N V"]:
-    """The probabilities from which rows with a temperature above 0 are drawn."""
-
-    def column(values: Iterable[float]) -> Float[Tensor, "N 1"]:
-        return torch.tensor(list(values), dtype=scores.dtype, device=scores.device)[:, None]
-
-    vocab_size = scores.shape[-1]
-    best = scores.amax(-1, keepdim=True)  # becomes 0, so that no temperature overflows
-    scores = (scores - best) / column(max(each.temperature, COLDEST) for each in settings)
-    limits = [min(each.top_k or vocab_size, vocab_size) for each in settings]
-    rows = [row for row, limit in enumerate(limits) if limit < vocab_size]
-    if rows:
-        counts = torch.tensor([[limits[row]] for row in rows], device=scores.device)
-        most = max(limits[row] for row in rows)
-        scores = _replace(scores, rows, keep_top_k(scores[rows], counts, most))
-    rows = [row for row, each in enumerate(settings) if each.top_p < 1]
-    if rows:
-        masses = column(settings[row].top_p for row in rows)
-        scores = _replace(scores, rows, keep_top_p(scores[rows], masses))
-    if any(each.min_p > 0 for each in settings):  # the ratio to the best is exp(score)
-        least = column(math.log(each.min_p) if each.min_p else NEVER for each in settings)
-        scores = scores.masked_fill(scores < least, NEVER)
-    return scores.softmax(-1)
-
-
-def _replace(
-    scores: Float[Tensor, "N V"], rows: list[int], changed: Float[Tensor, "M V"]
-) -> Float[Tensor, "N V"]:
-    """The scores with some rows changed."""
-    if len(rows) == len(scores):
-        return changed
-    return scores.index_copy(0, torch.tensor(rows, device=scores.device), changed)
-
-
-def draw(probabilities: Float[Tensor, "N V"], uniforms: Float[Tensor, " N"]) -> Int[Tensor, " N"]:
-    """The first id whose cumulative probability exceeds the uniform number of its row."""
-    cumulative = probabilities.cumsum(-1)
-    wanted = uniforms[:, None] * cumulative[:, -1:]
-    found = torch.searchsorted(cumulative, wanted, right=True)[:, 0]
-    return found.clamp(max=probabilities.shape[-1] - 1)
+    token: int
+    logprob: float
+    alternatives: Pairs = ()
 
 
 class Sampler:
-    """The settings of every slot of a running batch, and what each has seen and may not say."""
+    """What every slot of a running batch asks for, has seen and may not say."""
 
     def __init__(self, slots: int, vocab_size: int, device: torch.device) -> None:
-        self._settings = [SamplingSettings()] * slots
+        self._requests: list[Request | None] = [None] * slots
         self._keys = [0] * slots
-        self._has_bans = [False] * slots
-        self._banned = torch.zeros(slots, vocab_size, dtype=torch.bool, device=device)
-        self._seen = torch.zeros_like(self._banned)
+        self._sampled = [0] * slots  # how many tokens
+        self._device = device
+        self._shape = (slots, vocab_size)
+        self._tables: dict[Table, Tensor] = {}  # one row for each slot; made by the first need
 
-    def join(self, slot: int, request: Request, ids: Sequence[int]) -> None:
-        """A request takes a slot; `ids` is all that it has so far (its prompt)."""
-        self._settings[slot] = request.sampling
+    def join(
+        self, slot: int, request: Request, ids: Sequence[int], sampled: Sequence[int] = ()
+    ) -> None:
+        """A request takes a slot; `ids` is all that it holds, `sampled` the sampled ones."""
+        self._requests[slot] = request
         self._keys[slot] = random_key(request.sampling.seed, request.choice)
-        self._has_bans[slot] = bool(request.banned_ids)
-        self._banned[slot] = False
-        self._banned[slot, sorted(request.banned_ids)] = True
-        self._seen[slot] = False
+        self._sampled[slot] = len(sampled)
+        for table in _needs(request):
+            self._table(table)[slot] = 0
+        if "added" in _needs(request):
+            for id, bias in request.sampling.logit_bias:
+                self._table("added")[slot, id] = bias
+            self._table("added")[slot, sorted(request.banned_ids)] = NEVER
+        if "counts" in _needs(request):
+            for id in sampled:
+                self._table("counts")[slot, id] += 1
         self.observe(slot, ids)
 
     def observe(self, slot: int, ids: Sequence[int]) -> None:
-        """Ids that the slot's request now holds, for the repetition penalty."""
-        if self._settings[slot].repetition_penalty != 1:
-            self._seen[slot, list(ids)] = True
+        """Ids that the slot's request now holds, sampled or not, for the repetition penalty."""
+        if "seen" in _needs(self._held(slot)):
+            self._table("seen")[slot, list(ids)] = 1
 
     def sample(
         self, logits: Float[Tensor, "N V"], slots: Sequence[int], positions: Sequence[int]
-    ) -> list[tuple[int, float]]:
+    ) -> list[Sampled]:
         """For each row, the new id and its log-probability.
 
         `positions` is where in its sequence each new token goes. Raises CheckpointError where the
         model gives NaN.
         """
         logits = logits.float()
-        settings = [self._settings[slot] for slot in slots]
-        scores = self._allowed(logits, list(slots), settings)
+        requests = [self._held(slot) for slot in slots]
+        scores = self._adjusted(logits, list(slots), requests)
         chosen = scores.argmax(-1)
-        rows = [row for row, each in enumerate(settings) if each.temperature > 0]
-        if rows:
+        groups: dict[bool, list[int]] = {}
+        for row, request in enumerate(requests):
+            if request.sampling.temperature > 0:
+                kind = looks_at_best(request.sampling, logits.shape[-1])
+                groups.setdefault(kind, []).append(row)
+        for rows in groups.values():
             numbers = [uniform(self._keys[slots[row]], positions[row]) for row in rows]
-            uniforms = torch.tensor(numbers, dtype=torch.float32, device=logits.device)
-            probabilities = distribution(scores[rows], [settings[row] for row in rows])
-            chosen[rows] = draw(probabilities, uniforms)
-        found = logits.gather(1, chosen[:, None])[:, 0] - logits.logsumexp(-1)
-        answers = list(zip(chosen.tolist(), found.tolist(), strict=True))
-        if any(math.isnan(logprob) for _, logprob in answers):
-            raise CheckpointError(
-                "the model's logits are not numbers (NaN), so its weights are damaged; "
-                "use an earlier checkpoint"
-            )
-        for slot, (token, _) in zip(slots, answers, strict=True):
-            self.observe(slot, (token,))
-        return answers
+            uniforms = torch.tensor(numbers, dtype=torch.float32, device=self._device)
+            part = scores if len(rows) == len(scores) else scores[rows]
+            chosen[rows] = choose(part, [requests[row].sampling for row in rows], uniforms)
+        sums = logits.logsumexp(-1)
+        logprobs = (logits.gather(1, chosen[:, None])[:, 0] - sums).tolist()
+        tokens = chosen.tolist()
+        _refuse_nan(logprobs)
+        self._remember(slots, tokens)
+        pairs = alternatives(logits, sums, [each.alternatives for each in requests])
+        return [Sampled(*each) for each in zip(tokens, logprobs, pairs, strict=True)]
 
-    def _allowed(
-        self, logits: Float[Tensor, "N V"], slots: list[int], settings: list[SamplingSettings]
+    def _remember(self, slots: Sequence[int], tokens: Sequence[int]) -> None:
+        for slot, token in zip(slots, tokens, strict=True):
+            self._sampled[slot] += 1
+            needs = _needs(self._held(slot))
+            if "counts" in needs:
+                self._table("counts")[slot, token] += 1
+            if "seen" in needs:
+                self._table("seen")[slot, token] = 1
+
+    def _adjusted(
+        self, logits: Float[Tensor, "N V"], slots: list[int], requests: list[Request]
     ) -> Float[Tensor, "N V"]:
-        """The logits after penalty and bans."""
-        if any(each.repetition_penalty != 1 for each in settings):
-            numbers = [[each.repetition_penalty] for each in settings]
-            penalties = torch.tensor(numbers, dtype=torch.float32, device=logits.device)
-            logits = penalise(logits, self._seen[slots], penalties)
-        if any(self._has_bans[slot] for slot in slots):
-            logits = logits.masked_fill(self._banned[slots], NEVER)
-        return logits
+        """The logits after penalties, bias and bans."""
+
+        def column(name: str) -> Float[Tensor, "N 1"]:
+            numbers = [[getattr(each.sampling, name)] for each in requests]
+            return torch.tensor(numbers, dtype=torch.float32, device=self._device)
+
+        needs = set().union(*map(_needs, requests))
+        scores = logits
+        if "seen" in needs:  # Keskar et al., "CTRL", 2019, section 4.1
+            factors = column("repetition_penalty")
+            lower = torch.where(scores > 0, scores / factors, scores * factors)
+            scores = torch.where(self._table("seen")[slots] > 0, lower, scores)
+        if "counts" in needs:  # OpenAI's API reference, "Frequency and presence penalties"
+            counts = self._table("counts")[slots]
+            scores = scores - column("frequency_penalty") * counts
+            scores -= column("presence_penalty") * (counts > 0)
+        if "added" in needs:
+            rows = [row for row, each in enumerate(requests) if "added" in _needs(each)]
+            added = self._table("added")[[slots[row] for row in rows]]
+            scores = scores.index_add(0, torch.tensor(rows, device=self._device), added)
+        for row, request in enumerate(requests):
+            if self._sampled[slots[row]] < request.min_tokens and request.stop_ids:
+                scores = scores.clone() if scores is logits else scores
+                scores[row, sorted(request.stop_ids)] = NEVER
+        return scores
+
+    def _held(self, slot: int) -> Request:
+        request = self._requests[slot]
+        assert request is not None, f"nobody has joined slot {slot}"
+        return request
+
+    def _table(self, table: Table) -> Float[Tensor, "S V"]:
+        if table not in self._tables:
+            self._tables[table] = torch.zeros(self._shape, device=self._device)
+        return self._tables[table]
+
+
+def _needs(request: Request) -> list[Table]:
+    """The tables that have something to say of a request."""
+    asked = request.sampling
+    needs: list[Table] = []
+    if asked.repetition_penalty != 1:
+        needs.append("seen")
+    if asked.presence_penalty or asked.frequency_penalty:
+        needs.append("counts")
+    if asked.logit_bias or request.banned_ids:
+        needs.append("added")
+    return needs
+
+
+def alternatives(
+    logits: Float[Tensor, "N V"], sums: Float[Tensor, " N"], wanted: Sequence[int]
+) -> list[Pairs]:
+    """As many of each row's best ids as are wanted of it; `sums` are the rows' logsumexp."""
+    if not any(wanted):
+        return [()] * len(wanted)
+    values, ids = best(logits, max(wanted))
+    rows = zip(ids.tolist(), (values - sums[:, None]).tolist(), wanted, strict=True)
+    return [
+        tuple(zip(some[:count], logprobs[:count], strict=True)) for some, logprobs, count in rows
+    ]
+
+
+def score(logits: Float[Tensor, "T V"], ids: Sequence[int], wanted: int) -> list[Scored]:
+    """What the model said of ids that were not sampled; CheckpointError where it is NaN."""
+    found: list[Scored] = []
+    for start in range(0, len(ids), AT_ONCE):
+        part, tokens = logits[start : start + AT_ONCE].float(), ids[start : start + AT_ONCE]
+        sums = part.logsumexp(-1)
+        picked = part.gather(1, torch.tensor(tokens, device=part.device)[:, None])[:, 0]
+        logprobs = (picked - sums).tolist()
+        _refuse_nan(logprobs)
+        pairs = alternatives(part, sums, [wanted] * len(tokens))
+        found += [Scored(*each) for each in zip(tokens, logprobs, pairs, strict=True)]
+    return found
+
+
+def _refuse_nan(logprobs: Sequence[float]) -> None:
+    if any(math.isnan(each) for each in logprobs):
+        raise CheckpointError(
+            "the model's logits are not numbers (NaN), so its weights are damaged; "
+            "use an earlier checkpoint"
+        )

@@ -93,7 +93,7 @@ def decode_plainly(model: Model, request: Request) -> tuple[list[int], bool]:
     for _ in range(request.max_tokens):
         row = torch.tensor([ids])
         logits = model(row, CausalContext.of(row))[:, -1]
-        token, _ = sampler.sample(logits, [0], [len(ids)])[0]
+        token = sampler.sample(logits, [0], [len(ids)])[0].token
         logits[0, list(request.banned_ids)] = float("-inf")
         first, second = logits[0].topk(2).values
         clear = clear and bool(first - second > MARGIN)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -11,9 +12,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from parrotlet.core.errors import CheckpointError
+from parrotlet.core.errors import CheckpointError, UsageError
+from parrotlet.engine import cuts
+from parrotlet.engine.cuts import best, choose, draw
+from parrotlet.engine.randomness import random_key, uniform
 from parrotlet.engine.request import Request, SamplingSettings
-from parrotlet.engine.sampling import Sampler, distribution, draw, random_key, uniform
+from parrotlet.engine.sampling import Sampled, Sampler, score
 
 CPU = torch.device("cpu")
 # chi-square quantiles at 0.9999 by degrees of freedom: a right sampler fails one seed in 10,000
@@ -42,47 +46,83 @@ def plain_distribution(row: list[float], asked: SamplingSettings) -> list[float]
 
 # steps of 0.5 give many ties; top_p and min_p lie between what sums of such probabilities can be
 numbers = st.integers(-10, 10).map(lambda value: value / 2)
-some_settings = st.builds(
-    SamplingSettings,
-    temperature=st.sampled_from([0.3, 0.7, 1.0, 1.9]),
-    top_k=st.sampled_from([None, 1, 2, 3, 7, 50]),
-    top_p=st.sampled_from([1.0, 0.9137, 0.5123, 0.0871]),
-    min_p=st.sampled_from([0.0, 0.0517, 0.4139, 1.0]),
-)
+some_settings = st.fixed_dictionaries(
+    {
+        "temperature": st.sampled_from([0.3, 0.7, 1.0, 1.9]),
+        "top_k": st.sampled_from([None, 1, 2, 3, 7, 50]),
+        "top_p": st.sampled_from([1.0, 0.9137, 0.5123, 0.0871]),
+        "min_p": st.sampled_from([0.0, 0.0517, 0.4139, 1.0]),
+    }
+)  # not yet settings: checking their types takes random numbers, which hypothesis forbids
+
+
+GRID = 1000
+
+
+def shares(row: list[float], asked: SamplingSettings) -> Tensor:
+    """How often each id is chosen when the uniform numbers are a grid: its probability, but for
+    one or two parts in GRID.
+    """
+    uniforms = (torch.arange(GRID) + 0.5) / GRID
+    found = choose(torch.tensor(row).expand(GRID, -1), [asked] * GRID, uniforms)
+    return torch.bincount(found, minlength=len(row)) / GRID
 
 
 @settings(max_examples=150, deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.lists(numbers, min_size=8, max_size=8), some_settings),
-        min_size=1,
-        max_size=5,
-    )
-)
-def test_cuts_equal_the_plain_reference(rows: list[tuple[list[float], SamplingSettings]]) -> None:
-    found = distribution(torch.tensor([row for row, _ in rows]), [asked for _, asked in rows])
-    for index, (row, asked) in enumerate(rows):
-        expected = torch.tensor(plain_distribution(row, asked))
-        torch.testing.assert_close(found[index], expected, atol=1e-6, rtol=1e-4)
-        assert torch.equal(found[index] > 0, expected > 0)
+@given(st.lists(numbers, min_size=8, max_size=8), some_settings, st.sampled_from([1, 2, 5, 128]))
+def test_cuts_equal_the_plain_reference(
+    row: list[float], values: dict[str, Any], candidates: int
+) -> None:
+    """With few candidates too, where top-p needs more of them."""
+    asked = SamplingSettings(**values)
+    expected = torch.tensor(plain_distribution(row, asked))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(cuts, "CANDIDATES", candidates)
+        found = shares(row, asked)
+    torch.testing.assert_close(found, expected, atol=2 / GRID, rtol=0)
+    assert (found[expected == 0] == 0).all(), "a token that was cut off was drawn"
 
 
 def test_by_hand() -> None:
-    row = torch.tensor([[0.1, 0.4, 0.2, 0.3]]).log()
+    row = torch.tensor([0.1, 0.4, 0.2, 0.3]).log().tolist()
 
     def of(**asked: float) -> list[float]:
-        values = distribution(row, [SamplingSettings(**asked)])  # type: ignore[arg-type]
-        return [round(value, 5) for value in values[0].tolist()]
+        values = shares(row, SamplingSettings(**asked))  # type: ignore[arg-type]
+        return [round(value, 2) for value in values.tolist()]
 
     assert of() == [0.1, 0.4, 0.2, 0.3]
-    assert of(top_k=2) == [0.0, 0.57143, 0.0, 0.42857]
-    assert of(top_p=0.65) == [0.0, 0.57143, 0.0, 0.42857]
-    assert of(top_p=0.75) == [0.0, 0.44444, 0.22222, 0.33333]
-    assert of(min_p=0.6) == [0.0, 0.57143, 0.0, 0.42857]
-    assert of(temperature=0.5) == [0.03333, 0.53333, 0.13333, 0.3]
+    assert of(top_k=2) == [0.0, 0.57, 0.0, 0.43]
+    assert of(top_p=0.65) == [0.0, 0.57, 0.0, 0.43]
+    assert of(top_p=0.75) == [0.0, 0.44, 0.22, 0.33]
+    assert of(min_p=0.6) == [0.0, 0.57, 0.0, 0.43]
+    assert of(temperature=0.5) == [0.03, 0.53, 0.13, 0.3]
     assert of(temperature=1e-40) == [0.0, 1.0, 0.0, 0.0]
     # top-p counts what top-k has left: 0.4 and 0.3 of 0.7
     assert of(top_k=2, top_p=0.5) == [0.0, 1.0, 0.0, 0.0]
+
+
+@settings(max_examples=100, deadline=None)
+@given(
+    st.lists(st.lists(numbers, min_size=9, max_size=9), min_size=1, max_size=4), st.integers(1, 12)
+)
+def test_best_are_the_first_of_a_stable_sort(rows: list[list[float]], count: int) -> None:
+    scores = torch.tensor(rows)
+    values, ids = best(scores, count)
+    expected = scores.sort(dim=-1, descending=True, stable=True)
+    assert torch.equal(ids, expected.indices[:, :count])
+    assert torch.equal(values, expected.values[:, :count])
+
+
+def test_a_nucleus_of_a_large_vocabulary() -> None:
+    """A flat distribution needs more than the candidates, a peaked one fewer; both in a batch."""
+    scores = torch.stack((torch.arange(1000) * -1e-4, torch.arange(1000) * -1.0))
+    asked = [SamplingSettings(top_p=0.9)] * 2
+    for number in (0.05, 0.5, 0.95):
+        found = choose(scores, asked, torch.tensor([number, number])).tolist()
+        wide = (torch.exp(scores[0].double()) / torch.exp(scores[0].double()).sum()).cumsum(0)
+        kept = int((wide < 0.9).sum()) + 1
+        assert abs(found[0] - number * kept) < 30 and kept > cuts.CANDIDATES
+        assert found[1] <= 2
 
 
 def test_draw_is_the_inverse_of_the_cumulative_distribution() -> None:
@@ -118,7 +158,7 @@ def chi_square(counts: Tensor, probabilities: Tensor) -> tuple[float, int]:
     ],
 )
 def test_draws_follow_the_exact_distribution(asked: SamplingSettings, along: str) -> None:
-    """10,000 draws, over positions of one seed, over seeds, over choices."""
+    """Thousands of draws, over positions of one seed, over seeds, over choices."""
     row = torch.tensor([1.2, 0.3, -0.5, 2.0, 1.9, 0.0, -1.0, 0.8])
     prompt, banned = (3, 5), frozenset({1})
     penalised = row.tolist()
@@ -128,7 +168,7 @@ def test_draws_follow_the_exact_distribution(asked: SamplingSettings, along: str
     expected = plain_distribution(allowed, replace(asked, repetition_penalty=1.0))
     expected.insert(1, 0.0)
 
-    total, rows = 10_000, 500
+    total, rows = 5_000, 500
     counts = torch.zeros(8)
     sampler = Sampler(rows, 8, CPU)
     for start in range(0, total, rows):
@@ -144,7 +184,7 @@ def test_draws_follow_the_exact_distribution(asked: SamplingSettings, along: str
             sampler.join(slot, request, prompt)
         positions = list(numbers) if along == "positions" else [40] * rows
         found = sampler.sample(row.expand(rows, -1), range(rows), positions)
-        counts += torch.bincount(torch.tensor([token for token, _ in found]), minlength=8)
+        counts += torch.bincount(torch.tensor([each.token for each in found]), minlength=8)
     distance, freedom = chi_square(counts, torch.tensor(expected))
     assert distance < CHI_SQUARE.get(freedom, 40.0), (distance, freedom, counts)
 
@@ -188,7 +228,7 @@ def test_random_numbers_stay_what_they_are() -> None:
     assert len({random_key(seed, choice) for seed in seeds for choice in range(8)}) == 40
 
 
-def sample_alone(row: Tensor, request: Request, slot: int, position: int) -> tuple[int, float]:
+def sample_alone(row: Tensor, request: Request, slot: int, position: int) -> Sampled:
     sampler = Sampler(slot + 1, row.shape[0], CPU)
     sampler.join(slot, request, request.prompt)
     return sampler.sample(row[None], [slot], [position])[0]
@@ -203,7 +243,7 @@ def test_a_row_does_not_see_its_neighbours() -> None:
         SamplingSettings(seed=5, top_k=20, repetition_penalty=1.4),
         SamplingSettings(seed=5, top_p=0.8, temperature=1.3),
         SamplingSettings(seed=9, top_k=50, top_p=0.9, min_p=0.05),
-        SamplingSettings(seed=9, min_p=0.1),
+        SamplingSettings(seed=9, min_p=0.1, presence_penalty=0.5, logit_bias=((7, 3.0),)),
     ]
     requests = [
         Request(
@@ -211,6 +251,7 @@ def test_a_row_does_not_see_its_neighbours() -> None:
             max_tokens=4,
             sampling=kinds[row % 6],
             banned_ids=frozenset(range(row, 300, 7)) if row % 2 else frozenset(),
+            alternatives=row % 3,
         )
         for row in range(12)
     ]
@@ -227,18 +268,25 @@ def test_greedy_is_argmax_and_top_k_1_too() -> None:
     """Of equals the first, as bfloat16 logits often are."""
     row = torch.tensor([0.0, 3.0, -1.0, 3.0, 2.0], dtype=torch.bfloat16)
     for asked in (SamplingSettings(temperature=0.0), SamplingSettings(top_k=1, seed=3)):
-        token, _ = sample_alone(row, Request(prompt=(0,), max_tokens=1, sampling=asked), 0, 1)
-        assert token == 1
+        found = sample_alone(row, Request(prompt=(0,), max_tokens=1, sampling=asked), 0, 1)
+        assert found.token == 1
 
 
 def test_logprob_is_the_models_own() -> None:
     """Before penalty, bans, temperature and cuts."""
     row = torch.tensor([2.0, 1.0, 0.0, -1.0])
     asked = SamplingSettings(temperature=0.2, top_k=1, repetition_penalty=3.0)
-    request = Request(prompt=(1,), max_tokens=1, sampling=asked, banned_ids=frozenset({0}))
-    token, logprob = sample_alone(row, request, 0, 1)
-    assert token == 1
-    assert logprob == pytest.approx(1 - math.log(math.e**2 + math.e + 1 + 1 / math.e), abs=1e-6)
+    request = Request(
+        prompt=(1,), max_tokens=1, sampling=asked, banned_ids=frozenset({0}), alternatives=3
+    )
+    found = sample_alone(row, request, 0, 1)
+    assert found.token == 1
+    total = math.log(math.e**2 + math.e + 1 + 1 / math.e)
+    assert found.logprob == pytest.approx(1 - total, abs=1e-6)
+    assert [id for id, _ in found.alternatives] == [0, 1, 2]
+    for (_, logprob), logit in zip(found.alternatives, (2, 1, 0), strict=True):
+        assert logprob == pytest.approx(logit - total, abs=1e-6)
+    assert sample_alone(row, replace(request, alternatives=0), 0, 1).alternatives == ()
 
 
 def test_penalty_counts_prompt_sampled_and_observed_ids() -> None:
@@ -252,6 +300,128 @@ def test_penalty_counts_prompt_sampled_and_observed_ids() -> None:
     assert sampler.sample(row, [0], [1])[0][0] == 2, "a slot remembers who had it before"
 
 
+def said(row: list[float], request: Request, count: int) -> list[int]:
+    """`count` tokens one after the other, from the same logits."""
+    sampler = Sampler(1, len(row), CPU)
+    sampler.join(0, request, request.prompt)
+    return [sampler.sample(torch.tensor([row]), [0], [n])[0].token for n in range(count)]
+
+
+def test_presence_and_frequency_count_what_the_answer_said() -> None:
+    """Not the prompt, not what was forced: OpenAI's definition, worked out by hand."""
+    row = [1.0, 0.9, 0.4]
+
+    def of(**asked: float) -> list[int]:
+        settings = SamplingSettings(temperature=0.0, **asked)  # type: ignore[arg-type]
+        return said(row, Request(prompt=(0,), max_tokens=9, sampling=settings), 5)
+
+    assert of() == [0] * 5
+    assert of(presence_penalty=0.25) == [0, 1, 0, 0, 0]  # 0.75 and 0.65 from then on
+    # 1, .9, .4 -> .75, .9, .4 -> .75, .65, .4 -> .5, .65, .4 -> .5, .4, .4
+    assert of(frequency_penalty=0.25) == [0, 1, 0, 1, 0]
+    assert of(presence_penalty=-0.2) == [0] * 5
+    assert of(presence_penalty=0.5, frequency_penalty=0.25) == [0, 1, 2, 0, 1]
+    sampler = Sampler(1, 3, CPU)
+    asked = SamplingSettings(temperature=0.0, frequency_penalty=0.25)
+    request = Request(prompt=(0,), max_tokens=9, sampling=asked)
+    sampler.join(0, request, (0, 0, 1, 0), sampled=(0, 1, 0))  # comes back: .5, .65
+    sampler.observe(0, (1, 1, 1))
+    assert sampler.sample(torch.tensor([row]), [0], [4])[0].token == 1
+
+
+def test_penalties_of_sampled_tokens_reach_exact_probabilities() -> None:
+    row = torch.tensor([0.5, 0.0, -0.5])
+    asked = SamplingSettings(
+        presence_penalty=0.7, frequency_penalty=-0.3, repetition_penalty=1.5, seed=3
+    )
+    counts = torch.zeros(3)
+    sampler = Sampler(500, 3, CPU)
+    for start in range(0, 3_000, 500):
+        for slot in range(500):
+            request = Request(prompt=(1,), max_tokens=9, sampling=asked)
+            sampler.join(slot, request, (1, 0, 2, 2), sampled=(0, 2, 2))
+        positions = range(start, start + 500)
+        found = sampler.sample(row.expand(500, -1), range(500), positions)
+        counts += torch.bincount(torch.tensor([each.token for each in found]), minlength=3)
+    adjusted = torch.tensor([0.5 / 1.5 - 0.7 + 0.3, 0.0, -0.5 * 1.5 - 0.7 + 0.6])
+    distance, freedom = chi_square(counts, adjusted.softmax(0))
+    assert distance < CHI_SQUARE[freedom]
+
+
+def test_bias_is_added_and_lifts_no_ban() -> None:
+    row = [1.0, 0.5, 0.0]
+    asked = SamplingSettings(temperature=0.0, logit_bias=((1, 0.4), (2, 100.0)))
+    request = Request(prompt=(0,), max_tokens=9, sampling=asked, banned_ids=frozenset({2}))
+    assert said(row, request, 1) == [0]
+    more = replace(asked, logit_bias=((1, 0.6), (2, 100.0)))
+    assert said(row, replace(request, sampling=more), 1) == [1]
+    assert said(row, replace(request, banned_ids=frozenset()), 1) == [2]
+    settings = SamplingSettings(temperature=1.0, logit_bias=((0, -100.0),))
+    assert 0 not in said(row, Request(prompt=(0,), max_tokens=9, sampling=settings), 100)
+
+
+def test_no_stop_before_min_tokens() -> None:
+    row = [1.0, 0.5, 0.0]
+    greedy = SamplingSettings(temperature=0.0)
+    request = Request(
+        prompt=(0,), max_tokens=9, sampling=greedy, stop_ids=frozenset({0, 1}), min_tokens=2
+    )
+    assert said(row, request, 4) == [2, 2, 0, 0]
+    sampler = Sampler(2, 3, CPU)
+    sampler.join(0, request, (0, 2), sampled=(2,))
+    sampler.join(1, replace(request, min_tokens=0), (0,))
+    logits = torch.tensor([row, row])
+    assert [each.token for each in sampler.sample(logits, [0, 1], [1, 1])] == [2, 0]
+    assert torch.equal(logits, torch.tensor([row, row])), "the logits are the caller's"
+    assert [each.token for each in sampler.sample(logits, [0, 1], [2, 2])] == [0, 0]
+
+
+def test_scores_of_given_ids() -> None:
+    logits = torch.randn(70, 9, generator=torch.Generator().manual_seed(1))
+    ids = [(3 * n) % 9 for n in range(70)]
+    expected = logits.log_softmax(-1)
+    found = score(logits, ids, 2)
+    assert [each.token for each in found] == ids
+    for row, each in zip(expected, found, strict=True):
+        assert each.logprob == pytest.approx(float(row[each.token]), abs=1e-6)
+        values, top = row.topk(2)
+        assert [id for id, _ in each.alternatives] == top.tolist()
+        assert [one for _, one in each.alternatives] == pytest.approx(values.tolist(), abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("presence_penalty is 2.5", {"presence_penalty": 2.5}),
+        ("frequency_penalty is nan", {"frequency_penalty": math.nan}),
+        ("logit_bias of token 4 is 101", {"logit_bias": ((4, 101.0),)}),
+        ("logit_bias of token 4 is nan", {"logit_bias": ((4, math.nan),)}),
+        ("names token 3 twice", {"logit_bias": ((3, 1.0), (4, 1.0), (3, 2.0))}),
+        ("temperature is -1", {"temperature": -1.0}),
+        ("top_k is 0", {"top_k": 0}),
+        ("top_p is 0", {"top_p": 0.0}),
+    ],
+)
+def test_settings_out_of_bounds(words: str, asked: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=words):
+        SamplingSettings(**asked)
+
+
+@pytest.mark.parametrize(
+    ("words", "asked"),
+    [
+        ("min_tokens is 4; it must be from 0 to max_tokens, 3", {"min_tokens": 4}),
+        ("min_tokens is -1", {"min_tokens": -1}),
+        ("alternatives is 21; it must be from 0 to 20", {"alternatives": 21}),
+        ("max_tokens is 0; it must be at least 1", {"max_tokens": 0}),
+        ("max_tokens is -1; it must be at least 0", {"max_tokens": -1, "prompt_logprobs": True}),
+    ],
+)
+def test_requests_out_of_bounds(words: str, asked: dict[str, Any]) -> None:
+    with pytest.raises(UsageError, match=words):
+        Request(**{"prompt": (1,), "max_tokens": 3, **asked})
+
+
 def test_bans_leave_with_the_request() -> None:
     row = torch.tensor([[1.0, 0.5]])
     sampler = Sampler(1, 2, CPU)
@@ -260,7 +430,7 @@ def test_bans_leave_with_the_request() -> None:
     sampler.join(0, banned, (0,))
     assert sampler.sample(row, [0], [1])[0][0] == 1
     sampler.join(0, replace(banned, banned_ids=frozenset()), (0,))
-    assert sampler.sample(row, [0], [1])[0][0] == 0
+    assert sampler.sample(row, [0], [1])[0].token == 0
 
 
 @pytest.mark.parametrize("temperature", [0.0, 1.0])
