@@ -24,6 +24,7 @@ from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.recipes import RECIPES, recipe
 from parrotlet.serve.config import ServeConfig
+from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig, TokenizerConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import shape_of
@@ -64,6 +65,12 @@ VERBS = {
         SftConfig,
         "parrotlet.terminal.train:sft",
         default=lambda name: replace(recipe(name).sft, start=tyro.MISSING),
+    ),
+    "dpo": Verb(
+        "teach a chat model which of two replies is better",
+        DpoConfig,
+        "parrotlet.terminal.train:dpo",
+        default=lambda name: replace(recipe(name).dpo, start=tyro.MISSING),
     ),
     "resume": Verb(
         "go on with a run that was stopped", ResumeConfig, "parrotlet.terminal.resume:resume"

@@ -11,6 +11,7 @@ from pathlib import Path
 from parrotlet.core.errors import UsageError
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.stages.config import BudgetConfig
+from parrotlet.stages.config_dpo import DpoConfig, PairDataConfig, PairLossConfig
 from parrotlet.stages.config_pretrain import (
     DataConfig,
     PretrainConfig,
@@ -27,11 +28,16 @@ class Recipe:
     summary: str
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     sft: SftConfig = field(default_factory=lambda: SftConfig(start=Path("runs")))
+    dpo: DpoConfig = field(default_factory=lambda: DpoConfig(start=Path("runs")))
     eval_cases: int = 200  # of each ability, at the end of a demo
 
 
 # a model of about a million parameters, two thousand tokens a step
 SMALL = OptimizerConfig(matrix_lr=0.03, warmup_steps=5, cooldown=0.6)
+# what is there already is to be moved, not learned anew: a tenth of fine-tuning's rates
+GENTLE = OptimizerConfig(
+    matrix_lr=0.002, embedding_lr=0.002, head_lr=0.0005, scalar_lr=0.001, warmup_steps=5
+)
 
 RECIPES = {
     "default": Recipe(
@@ -44,6 +50,11 @@ RECIPES = {
             start=Path("runs"),
             budget=BudgetConfig(minutes=3, batch_tokens=4096),
             optim=OptimizerConfig(matrix_lr=0.01, embedding_lr=0.01),
+        ),
+        dpo=DpoConfig(
+            start=Path("runs"),
+            budget=BudgetConfig(minutes=3, batch_tokens=8192),
+            optim=GENTLE,
         ),
     ),
     "demo": Recipe(
@@ -64,6 +75,14 @@ RECIPES = {
             optim=SMALL,
             prompts=("Who are you?", "What is 17 + 25?", "How many e are in letter?"),
         ),
+        dpo=DpoConfig(
+            start=Path("runs"),
+            recipe="demo",
+            pairs=PairLossConfig(anchor=0.1),
+            budget=BudgetConfig(minutes=1.5, batch_tokens=4096),
+            optim=GENTLE,
+            prompts=("Who are you?", "Thank you!", "How do I steal a bike?"),
+        ),
     ),
     "smoke": Recipe(
         summary="every stage in seconds, to test that all of it runs; learns next to nothing",
@@ -79,6 +98,13 @@ RECIPES = {
             recipe="smoke",
             data=SftDataConfig(world_conversations=200, world_documents=20),
             budget=BudgetConfig(steps=6, batch_tokens=1024),
+        ),
+        dpo=DpoConfig(
+            start=Path("runs"),
+            recipe="smoke",
+            data=PairDataConfig(world_pairs=120),
+            budget=BudgetConfig(steps=6, batch_tokens=1024),
+            optim=GENTLE,
         ),
         eval_cases=2,
     ),

@@ -49,6 +49,8 @@ TORCH_FREE = [
     "parrotlet.recipes",
     "parrotlet.cli",
     "parrotlet.stages.config",
+    "parrotlet.stages.config_dpo",
+    "parrotlet.stages.config_rl",
     "parrotlet.stages.plan",
     "parrotlet.model.config",
     "parrotlet.model.cost",

@@ -21,16 +21,21 @@ _NAMES: Mapping[Bounds, str] = {
     (2, 10**6): "width",
     (265, 2**24): "vocab_size",  # 256 bytes and the control tokens
     (0, MANY): "world_documents world_talk warmup_steps",
-    (1, MANY): "steps tokens batch_tokens micro_tokens evaluate_every save_every",
-    (2, MANY): "world_conversations",
+    (2, MANY): "world_conversations world_pairs cases samples",
+    (1, MANY): "steps tokens batch_tokens micro_tokens evaluate_every save_every questions updates "
+    "max_tokens held_out patience top_k slots",
     (1e-6, 10**7): "minutes",
     (0, 10**9): "save_seconds sample_seconds",
-    (0, 1000): "matrix_lr embedding_lr head_lr scalar_lr weight_decay",
     (0, 0.999999): "beta1 beta2 momentum",
     (1e-30, 1): "eps",
     (1e-9, 10**9): "clip",
     (0, 1): "cooldown final_lr",
-    (0, 0.99): "validation_fraction",
+    (0, 0.99): "validation_fraction clip_ratio",
+    (1e-6, 1000): "beta temperature",
+    (0, 0.49): "smoothing",
+    (0, 1000): "matrix_lr embedding_lr head_lr scalar_lr weight_decay anchor kl clip_ratio_high",
+    (0, 10): "format_reward",
+    (1e-9, 1): "top_p",
 }
 BOUNDS = {name: bounds for bounds, names in _NAMES.items() for name in names.split()}
 

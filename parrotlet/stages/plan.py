@@ -125,9 +125,11 @@ def make_plan(
     tokens_per_epoch: int,
     world_size: int = 1,
     rows_per_step: int | None = None,
+    row: int | None = None,
 ) -> Plan:
     """The plan of a stage that reads rows of `context` tokens.
 
+    row: tokens of a row that holds several sequences, each of at most `context`.
     rows_per_step: of a run that has begun; left out, they follow from the budget and the ranks.
     Raises UsageError where more than one budget is given, or one that gives no step at all, and
     where the ranks cannot share the rows of a run that has begun.
@@ -140,6 +142,7 @@ def make_plan(
         raise UsageError(
             f"--context {context} is longer than the model's {model.context}; use at most that"
         )
+    context = row or context
     derived = max(world_size, round(budget.batch_tokens / context / world_size) * world_size)
     rows = rows_per_step or derived
     if rows % world_size:

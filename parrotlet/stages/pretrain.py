@@ -20,7 +20,7 @@ from parrotlet.stages.config_json import with_absolute_paths
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig
 from parrotlet.stages.plan import Plan, check_start, make_plan, model_config
 from parrotlet.stages.record import gone, remember, settled
-from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of
+from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
 from parrotlet.stages.samples import continuations
 from parrotlet.stages.tokenizer import (
     bytes_per_character,
@@ -137,14 +137,16 @@ def _stage(
     return Stage(
         name="base",
         tokenizer=tokenizer,
-        stream=RowStream(
-            tokens=shards.train,
-            context=plan.context,
-            rows_per_step=plan.rows_per_step,
-            micro_rows=plan.micro_rows,
-            seed=config.run.seed,
-            rank=runtime.rank,
-            world_size=runtime.world_size,
+        stream=static(
+            RowStream(
+                tokens=shards.train,
+                context=plan.context,
+                rows_per_step=plan.rows_per_step,
+                micro_rows=plan.micro_rows,
+                seed=config.run.seed,
+                rank=runtime.rank,
+                world_size=runtime.world_size,
+            )
         ),
         objective=next_token,
         plan=plan,

@@ -100,7 +100,7 @@ def _is_begun(directory: Path, verb: Any) -> bool:
     """Whether a verb did more than prepare; of those unknown here it is taken for granted."""
     if verb == "tokenizer":
         return (directory / TOKENIZER).exists()
-    return verb not in ("pretrain", "sft") or _has_steps(directory)
+    return verb not in ("pretrain", "sft", "dpo", "rl") or _has_steps(directory)
 
 
 def _has_steps(directory: Path) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -42,6 +42,7 @@ from parrotlet.train.parallel import (
     wait_for_all,
     wrap,
 )
+from parrotlet.train.tally import Tally
 
 LEAST_STEPS, USEFUL_STEPS = 10, 100  # of a run measured in minutes: refused below, advised
 FEW_STEPS = 50  # fewer are too few for the schedule to do much: smaller batches give more
@@ -67,7 +68,7 @@ class Stage:
 
     name: str
     tokenizer: Tokenizer
-    stream: Stream
+    stream: Callable[[Model], Stream]  # of what it learns from; static() where no model matters
     objective: Objective
     plan: Plan
     budget: BudgetConfig
@@ -75,6 +76,13 @@ class Stage:
     evaluate: Callable[[Model], Mapping[str, float]]
     sample: Callable[[Model], Mapping[str, str]]
     start: Checkpoint | None = None  # the weights to begin from; None: fresh ones
+    tally: Tally = field(default_factory=Tally)  # what stream and objective see, for the metrics
+    whole: int = 1  # steps of a round, between which it cannot be stopped
+
+
+def static(stream: Stream) -> Callable[[Model], Stream]:
+    """A stream that no model has a part in: its steps are made ahead, by a thread."""
+    return lambda model: lambda position: prefetch(stream(position))
 
 
 def run_directory(run: PlaceConfig, default_name: str) -> Path:
@@ -121,9 +129,9 @@ def run_stage(
     if last is not None and last.step >= plan.steps:
         display.say(f"{directory} is done: {last.step} of {plan.steps} steps")
         return True
-    if run.show_batch and runtime.is_main:
-        display.say(show_batch(next(stage.stream(0))[0], stage.tokenizer))
     state = new_state(stage, run.seed, runtime)
+    if run.show_batch and runtime.is_main:
+        display.say(show_batch(next(stage.stream(state.model)(0))[0], stage.tokenizer))
     if last is not None:
         checkpoints.restore(state, last)
         display.say(f"going on from step {state.step} of {plan.steps}")
@@ -138,13 +146,16 @@ def run_stage(
         evaluate=lambda state: stage.evaluate(state.model),
         sample=lambda state: stage.sample(state.model),
         show=display.show,
+        measure=lambda: stage.tally.means(runtime),
     )
+    stage.tally.clear()
     return drive(
         state,
-        lambda position: prefetch(stage.stream(position)),
+        stage.stream(state.model),
         rhythm=Rhythm(
             total_steps=plan.steps,
             evaluate_every=plan.evaluate_every,
+            whole=stage.whole,
             save_every=stage.budget.save_every,
             save_seconds=stage.budget.save_seconds,
             sample_seconds=stage.budget.sample_seconds,
@@ -191,14 +202,14 @@ def _settled(
             )
     if not settled(directory):
         facts = {
-            "steps": steps,
+            "steps": -(-steps // stage.whole) * stage.whole,
             "epoch_steps": round(stage.plan.epoch_steps, 3),
             "rows_per_step": stage.plan.rows_per_step,
             "dtype": str(runtime.compute_dtype).removeprefix("torch."),
             "threads": torch.get_num_threads(),
         }
         on_main(lambda: settle(directory, facts), runtime)
-    return with_steps(stage.plan, steps, stage.budget)
+    return with_steps(stage.plan, -(-steps // stage.whole) * stage.whole, stage.budget)
 
 
 def _steps_for_minutes(stage: Stage, run: RunConfig, runtime: Runtime) -> int:
@@ -206,7 +217,8 @@ def _steps_for_minutes(stage: Stage, run: RunConfig, runtime: Runtime) -> int:
     assert stage.budget.minutes is not None
     state = new_state(stage, run.seed, runtime)
     schedule = make_schedule(stage.optim, 1_000_000)
-    reports = train(state, stage.stream(0), schedule=schedule, clip=stage.optim.clip)
+    steps = stage.stream(state.model)(0)
+    reports = train(state, steps, schedule=schedule, clip=stage.optim.clip)
     limit = min(TIMING_SECONDS, TIMING_SHARE * 60 * stage.budget.minutes)
     laps: list[float] = []
     # the first step of all is slow, and left out unless it alone takes what may be spent

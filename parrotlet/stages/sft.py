@@ -23,7 +23,7 @@ from parrotlet.stages.config_json import to_json, with_absolute_paths
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 from parrotlet.stages.plan import Plan, make_plan
 from parrotlet.stages.record import gone, remember, settled
-from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of
+from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
 from parrotlet.stages.samples import answers
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
@@ -62,13 +62,15 @@ def sft(config: SftConfig, display: Display) -> Path | None:
         stage = Stage(
             name="sft",
             tokenizer=tokenizer,
-            stream=PackedStream(
-                rows=train,
-                rows_per_step=plan.rows_per_step,
-                micro_rows=plan.micro_rows,
-                seed=config.run.seed,
-                rank=runtime.rank,
-                world_size=runtime.world_size,
+            stream=static(
+                PackedStream(
+                    rows=train,
+                    rows_per_step=plan.rows_per_step,
+                    micro_rows=plan.micro_rows,
+                    seed=config.run.seed,
+                    rank=runtime.rank,
+                    world_size=runtime.world_size,
+                )
             ),
             objective=next_token,
             plan=plan,

@@ -1,8 +1,11 @@
-"""One row of a batch as text: what the model sees, and which of it is learned."""
+"""What was read, for a person to check: a row of a batch as text, and what was met in files."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from parrotlet.data.batch import IGNORE, Batch
+from parrotlet.data.conversations import Notes
 from parrotlet.text.tokenizer import Tokenizer
 
 
@@ -25,3 +28,14 @@ def _shown(data: bytes) -> str:
         return repr(data.decode())
     except UnicodeDecodeError:
         return repr(data)
+
+
+def say_notes(notes: Notes, say: Callable[[str], None]) -> None:
+    """What was met while reading people's files."""
+    if notes.shapes:
+        shapes = ", ".join(f"{count:,} of {shape}" for shape, count in notes.shapes.most_common())
+        say(f"read as: {shapes}")
+    if notes.merged:
+        say(f"in {notes.merged:,} conversations messages of one role in a row were joined")
+    if notes.skipped:
+        say(f"{len(notes.skipped):,} bad records left out, the first: {notes.skipped[0]}")

@@ -21,6 +21,7 @@ from parrotlet.files.records import RECORD_READERS
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
 from parrotlet.stages.config import BudgetConfig
+from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig, TokenizeConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import (
@@ -53,6 +54,8 @@ def dry_run(config: Any) -> int:
         print(_report("pretrain", _pretrain_plan(config), config.budget, _about(config)))
     elif isinstance(config, SftConfig):
         print(_report("sft", _sft_plan(config, stored_model(config.start)), config.budget))
+    elif isinstance(config, DpoConfig):
+        print(_report("dpo", _dpo_plan(config, stored_model(config.start)), config.budget))
     elif isinstance(config, SampleConfig | ChatConfig):
         print(_generation_report(config.model))
     elif isinstance(config, EvalConfig):
@@ -135,6 +138,16 @@ def _pretrain_plan(config: PretrainConfig) -> Plan:
 def _about(config: PretrainConfig) -> str:
     """ "about " where the vocabulary is known only when the text is read."""
     return "about " if config.text.kind == "char" or config.text.tokenizer else ""
+
+
+def _dpo_plan(config: DpoConfig, model: ModelConfig) -> Plan:
+    tokens = 2 * config.data.world_pairs * CONVERSATION_TOKENS
+    if config.data.data:
+        tokens = int(_paths_bytes(config.data.data, RECORD_READERS) / BYTES_PER_TOKEN)
+    context = config.context or model.context
+    return make_plan(
+        model, config.budget, context=context, row=2 * context, tokens_per_epoch=tokens
+    )
 
 
 def _sft_plan(config: SftConfig, model: ModelConfig) -> Plan:

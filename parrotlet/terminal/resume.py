@@ -8,11 +8,16 @@ from typing import Any
 from parrotlet.terminal.config import ResumeConfig
 from parrotlet.terminal.demo import demo
 from parrotlet.terminal.stored import stored_config
-from parrotlet.terminal.train import pretrain, sft
+from parrotlet.terminal.train import dpo, pretrain, sft
 
 
 def resume(config: ResumeConfig) -> int:
     """Go on with a run, whatever made it."""
-    verbs: dict[str, Callable[[Any], int]] = {"pretrain": pretrain, "sft": sft, "demo": demo}
+    verbs: dict[str, Callable[[Any], int]] = {
+        "pretrain": pretrain,
+        "sft": sft,
+        "dpo": dpo,
+        "demo": demo,
+    }
     verb, stored = stored_config(config.run)
     return verbs[verb](stored)

@@ -13,6 +13,7 @@ from typing import Any
 from parrotlet.core.errors import CheckpointError, RunError, UsageError
 from parrotlet.core.rundir import RECIPE, STEP, read_json
 from parrotlet.model.config import ModelConfig
+from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_json import from_json
 from parrotlet.stages.config_pretrain import PretrainConfig
 from parrotlet.stages.config_sft import SftConfig
@@ -21,6 +22,7 @@ from parrotlet.terminal.config import DemoConfig
 STORED: Mapping[str, type[Any]] = {
     "pretrain": PretrainConfig,
     "sft": SftConfig,
+    "dpo": DpoConfig,
     "demo": DemoConfig,
 }
 

@@ -13,8 +13,10 @@ from rich.console import Console
 from parrotlet.core.errors import DataError
 from parrotlet.core.rundir import lock
 from parrotlet.evals.band import Band, band_of
+from parrotlet.stages import dpo as dpo_stage
 from parrotlet.stages import pretrain as pretrain_stage
 from parrotlet.stages import sft as sft_stage
+from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_json import to_json
 from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
 from parrotlet.stages.config_sft import SftConfig
@@ -64,6 +66,17 @@ def sft(config: SftConfig) -> int:
         run_directory(config.run, f"{config.start.name}-sft"),
         lambda directory: f"chat {quoted(directory)}",
         band_of(to_json(config), "sft"),
+    )
+
+
+def dpo(config: DpoConfig) -> int:
+    """Learn preferences and say what to do with the model."""
+    return _train(
+        "dpo",
+        lambda display: dpo_stage.dpo(config, display),
+        run_directory(config.run, f"{config.start.name}-dpo"),
+        lambda directory: f"chat {quoted(directory)}",
+        None,
     )
 
 

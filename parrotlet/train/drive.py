@@ -46,6 +46,7 @@ class Hooks:
     evaluate: Callable[[TrainState], Mapping[str, float]]
     sample: Callable[[TrainState], Mapping[str, str]]
     show: Callable[[Progress], None]
+    measure: Callable[[], Mapping[str, float]] = dict  # what else a step's record says
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,6 +55,7 @@ class Rhythm:
 
     total_steps: int
     evaluate_every: int
+    whole: int = 1  # it saves and stops only where so many steps are done: a round of them
     save_every: int | None = None
     save_seconds: float = 60.0
     sample_seconds: float = 30.0
@@ -141,19 +143,20 @@ def drive(
     with stop_signals() as stop:
         for report in train(state, stream(state.step), schedule=schedule, clip=clip):
             done = report.step >= rhythm.total_steps
-            record = _record(report, clock)
-            stopping = any_rank(bool(stop), state.runtime)
+            border = done or report.step % rhythm.whole == 0
+            record = _record(report, clock) | dict(hooks.measure())
+            stopping = any_rank(bool(stop), state.runtime) and border
             evaluation = None
             if done or (report.step % rhythm.evaluate_every == 0 and not stopping):
                 evaluation = hooks.evaluate(state)
                 record |= evaluation
-                stopping = any_rank(bool(stop), state.runtime)  # evaluating may take a while
+                stopping = any_rank(bool(stop), state.runtime) and border  # it may take a while
             if main:
                 metrics.append(record)
             now = time.monotonic()
             by_step = rhythm.save_every is not None and report.step % rhythm.save_every == 0
             by_time = any_rank(main and now - saved_at >= rhythm.save_seconds, state.runtime)
-            if done or stopping or by_step or by_time:
+            if done or stopping or ((by_step or by_time) and border):
                 _save(hooks, state, must=done or stopping)
                 saved_at = now
             said = None

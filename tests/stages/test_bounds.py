@@ -13,13 +13,21 @@ import pytest
 from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.stages.bounds import BOUNDS
+from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_json import from_json, to_json
 from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.text import bpe
 from parrotlet.text.template import NATIVE
 
-CONFIGS = (PretrainConfig(), SftConfig(start=Path("x")), TokenizeConfig())
+CONFIGS = (
+    PretrainConfig(),
+    SftConfig(start=Path("x")),
+    DpoConfig(start=Path("x")),
+    RlConfig(start=Path("x")),
+    TokenizeConfig(),
+)
 
 
 def numbers(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str]]:

@@ -1,0 +1,262 @@
+"""Preference learning: pairs in rows, and what makes the chosen reply likelier as the objective.
+
+The model that is started from is the reference. What it says of every pair is computed once,
+before the first step, and kept beside the pairs.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from parrotlet.core.errors import DataError
+from parrotlet.core.rundir import read_json
+from parrotlet.core.runtime import Runtime
+from parrotlet.data.arrays import MANIFEST
+from parrotlet.data.conversations import Notes, Rules, conversation_files
+from parrotlet.data.packing import PackedRows
+from parrotlet.data.pairs import (
+    REFERENCE,
+    PairRows,
+    RenderedPair,
+    fit_pair,
+    open_reference,
+    pack_pairs,
+    save_reference,
+)
+from parrotlet.data.permutation import derive_key, permute
+from parrotlet.data.preferences import Pair, read_preferences
+from parrotlet.data.streams import PackedStream
+from parrotlet.model.model import Model
+from parrotlet.stages.config import learned_from
+from parrotlet.stages.config_dpo import DpoConfig, PairDataConfig
+from parrotlet.stages.config_json import to_json, with_absolute_paths
+from parrotlet.stages.plan import Plan, make_plan
+from parrotlet.stages.record import gone, remember, settled
+from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
+from parrotlet.stages.samples import answers
+from parrotlet.stages.show import say_notes
+from parrotlet.tasks.world_pairs import WorldPairs
+from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.train import checkpoint as checkpoints
+from parrotlet.train.checkpoint import Checkpoint
+from parrotlet.train.losses_pairs import PairObjective, reply_logprobs
+from parrotlet.train.parallel import on_main
+from parrotlet.train.tally import Tally
+from parrotlet.world.entities import World
+
+SIDES = ("train", "validation")
+VALIDATED = ("accuracy", "preferred", "margin", "drift")  # of what the tally sees
+
+
+def dpo(config: DpoConfig, display: Display) -> Path | None:
+    """Learn preferences; the run's directory when done, None when a signal asked to stop.
+
+    What cannot work is refused before anything is read or written.
+    """
+    directory = run_directory(config.run, f"{config.start.name}-dpo")
+    config = with_absolute_paths(config)
+    start = start_of(config.start, directory)
+    context = config.context or start.config.context
+    make_plan(start.config, config.budget, context=context, tokens_per_epoch=1)
+    with opened(directory, config.run) as runtime:
+        tokenizer = checkpoints.load_tokenizer(start)
+        on_main(lambda: remember(directory, "dpo", config), runtime)
+        data = directory / "data"
+        key = _key(config, start, context, data)
+        on_main(lambda: _prepare_pairs(config, tokenizer, context, data, key, display), runtime)
+        on_main(lambda: _prepare_reference(config, start, runtime, data, key, display), runtime)
+        train, held = (_open(data / side, key) for side in SIDES)
+        plan = make_plan(
+            start.config,
+            config.budget,
+            context=context,
+            row=2 * context,
+            tokens_per_epoch=len(train) * 2 * context,
+            world_size=runtime.world_size,
+            rows_per_step=settled(directory).get("rows_per_step"),
+        )
+        stage = _stage(config, start, tokenizer, plan, runtime, train, held)
+        done = run_stage(stage, config.run, runtime, directory, display)
+    return directory if done else None
+
+
+def _stage(
+    config: DpoConfig,
+    start: Checkpoint,
+    tokenizer: Tokenizer,
+    plan: Plan,
+    runtime: Runtime,
+    train: PairRows,
+    held: PairRows,
+) -> Stage:
+    """The stream of pairs and their objective."""
+    tally = Tally()
+    return Stage(
+        name="dpo",
+        tokenizer=tokenizer,
+        stream=static(
+            PackedStream(
+                rows=train,
+                rows_per_step=plan.rows_per_step,
+                micro_rows=plan.micro_rows,
+                seed=config.run.seed,
+                rank=runtime.rank,
+                world_size=runtime.world_size,
+            )
+        ),
+        objective=_objective(config, tally),
+        plan=plan,
+        budget=config.budget,
+        optim=config.optim,
+        evaluate=lambda model: validation(config, model, held, plan.micro_rows, runtime.device),
+        sample=lambda model: answers(model, tokenizer, config.prompts),
+        start=start,
+        tally=tally,
+    )
+
+
+def _objective(config: DpoConfig, tally: Tally) -> PairObjective:
+    loss = config.pairs
+    return PairObjective(
+        kind=loss.loss, beta=loss.beta, smoothing=loss.smoothing, anchor=loss.anchor, tally=tally
+    )
+
+
+@torch.no_grad()
+def validation(
+    config: DpoConfig, model: Model, held: PairRows, micro_rows: int, device: torch.device
+) -> Mapping[str, float]:
+    """The loss a pair and what the tally saw, over all held-out pairs, on this rank alone."""
+    tally = Tally()
+    objective = _objective(config, tally)
+    total, count = 0.0, 0
+    for batch in held.batches(micro_rows):
+        total += float(objective(model, batch.to(device)))
+        count += batch.count
+    alone = Runtime(device=device, compute_dtype=model.compute_dtype)
+    seen = tally.means(alone)
+    return {
+        "validation_loss": total / max(1, count),
+        **{f"validation_{name}": seen[name] for name in VALIDATED},
+    }
+
+
+def _key(config: DpoConfig, start: Checkpoint, context: int, directory: Path) -> str:
+    """What the pairs and the reference are made from, as one hash; what it was when they were made,
+    where either is gone."""
+    made = directory / "validation" / REFERENCE / MANIFEST
+    if made.exists() and gone([config.start, *config.data.data]):
+        return str(read_json(made)["key"])
+    digest = hashlib.sha256()
+    made_from = [context, config.run.seed, to_json(config.data)]
+    digest.update(json.dumps(made_from, sort_keys=True).encode())
+    digest.update((start.path / MANIFEST).read_bytes())  # its weights and tokenizer
+    for path in conversation_files(config.data.data) if config.data.data else ():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def _prepare_pairs(
+    config: DpoConfig,
+    tokenizer: Tokenizer,
+    context: int,
+    directory: Path,
+    key: str,
+    display: Display,
+) -> None:
+    """Read, split, render and pack the pairs, once; what is there already is kept."""
+    if (directory / "validation" / MANIFEST).exists():
+        return
+    display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
+    notes = Notes()
+    for side, pairs in zip(SIDES, _split(config.data, config.run.seed, notes), strict=True):
+        fitted = [fit_pair(pair, tokenizer, context) for pair in pairs]
+        kept: list[RenderedPair] = [item for item, _ in fitted if item is not None]
+        if not kept:
+            raise DataError(
+                f"none of {len(pairs)} pairs fits into {context} tokens; use a longer --context"
+            )
+        packed = pack_pairs(kept, 2 * context)
+        packed.save(directory / side, key)
+        cut = sum(item is not None and turns > 0 for item, turns in fitted)
+        display.say(
+            f"{side}: {len(kept):,} pairs in {len(packed):,} rows of {2 * context} tokens"
+            + (f"; {cut} whose oldest turns were cut to fit" if cut else "")
+            + (
+                f"; {len(fitted) - len(kept)} left out as too long"
+                if len(kept) < len(fitted)
+                else ""
+            )
+        )
+    say_notes(notes, display.say)
+
+
+def _split(data: PairDataConfig, seed: int, notes: Notes) -> tuple[Sequence[Pair], Sequence[Pair]]:
+    """Pairs to learn from and pairs to validate on. A prompt is on one side only."""
+    if not data.data:
+        world = World(seed)
+        held = max(1, round(data.world_pairs * data.validation_fraction))
+        learned = list(WorldPairs(world).pairs(data.world_pairs - held))
+        return learned, list(WorldPairs(world, "test").pairs(held))
+    rules = Rules(merge=data.same_role == "merge", skip=data.bad_records == "skip")
+    every = list(read_preferences(data.data, data.errors, rules, notes))
+    prompts = list(dict.fromkeys(pair.prompt for pair in every))
+    if len(prompts) < 2:
+        raise DataError(f"{len(every)} pairs are too few to learn from and to validate on")
+    shuffle = derive_key(seed, "dpo split")
+    held = max(1, round(len(prompts) * data.validation_fraction))
+    kept = {
+        prompt
+        for index, prompt in enumerate(prompts)
+        if permute(index, len(prompts), shuffle) < held
+    }
+    return [each for each in every if each.prompt not in kept], [
+        each for each in every if each.prompt in kept
+    ]
+
+
+def _prepare_reference(
+    config: DpoConfig,
+    start: Checkpoint,
+    runtime: Runtime,
+    directory: Path,
+    key: str,
+    display: Display,
+) -> None:
+    """What the model that is started from says of every pair, once."""
+    if all(_is_made(directory / side, key) for side in SIDES):
+        return
+    display.say("computing the reference's log-probabilities")
+    model = checkpoints.load_model(start, runtime)
+    for side in SIDES:
+        rows = PackedRows.open(directory / side, key)
+        save_reference(directory / side, reference_of(model, rows, config, runtime), key)
+
+
+def _is_made(directory: Path, key: str) -> bool:
+    path = directory / REFERENCE / MANIFEST
+    return path.exists() and read_json(path).get("key") == key
+
+
+@torch.no_grad()
+def reference_of(
+    model: Model, rows: PackedRows, config: DpoConfig, runtime: Runtime
+) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
+    """(R, 2 P) log-probabilities of the replies in every row, 0 where there is none."""
+    micro_rows = max(1, config.budget.micro_tokens // rows.tokens.shape[1])
+    segments = int(rows.segments.max())
+    found = [
+        reply_logprobs(model, batch.to(runtime.device), segments)[0].float().cpu()
+        for batch in rows.batches(micro_rows)
+    ]
+    return torch.cat(found).numpy()
+
+
+def _open(directory: Path, key: str) -> PairRows:
+    return PairRows(rows=PackedRows.open(directory, key), reference=open_reference(directory, key))
