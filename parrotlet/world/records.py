@@ -37,6 +37,7 @@ TALKS: Mapping[str, tuple[float, CaseMaker]] = {  # weight in the training mix, 
     "fact": (18, talk_fact.fact),
     "followup": (4, talk_fact.followup),
     "unknown": (5, talk_fact.unknown),
+    "acquainted": (4, talk_fact.acquainted),
     "identity": (5, talk_identity.identity),
     "smalltalk": (5, talk_small.smalltalk),
     "recall_name": (5, talk_recall.recall_name),
@@ -54,13 +55,21 @@ TALKS: Mapping[str, tuple[float, CaseMaker]] = {  # weight in the training mix, 
     "story": (4, talk_story.story),
     "mixed": (8, talk_mixed.mixed),
 }
-NOT_TESTED = ("followup", "mixed", "capitals")
+NOT_TESTED = ("followup", "acquainted", "mixed", "capitals")
 ABILITIES: Mapping[str, CaseMaker] = {  # what is tested; each name is a task
     **{name: maker for name, (_, maker) in TALKS.items() if name not in NOT_TESTED},
     "fact_documents": talk_fact.fact_documents,
 }
 KINDS = (*DOCUMENTS, *TALKS)
-NOT_GENERAL = ("fact", "fact_documents", "followup", "unknown", "story")  # they need the world
+# they need the world
+NOT_GENERAL = ("fact", "fact_documents", "followup", "unknown", "acquainted", "story")
+    "fact",
+    "fact_documents",
+    "followup",
+    "unknown",
+    "acquainted",
+    "story",
+)  # they need the world
 
 
 def record(world: World, kind: str, index: int) -> Record:

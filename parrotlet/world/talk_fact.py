@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from parrotlet.world import lexicon
 from parrotlet.world.case import Case, Turn, turn
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import PRONOUNS, Entity, World
+from parrotlet.world.relations import Kind
 from parrotlet.world.relations_other import RELATIONS
 
 DO_NOT_KNOW: Sequence[str] = (
@@ -16,6 +17,20 @@ DO_NOT_KNOW: Sequence[str] = (
     "I am sorry, I do not know {x}.",
     "I do not know anything about {x}.",
 )
+
+ACQUAINTED: Mapping[Kind, tuple[str, str]] = {  # what a reply calls one of them, and several
+    "person": ("a person", "people"),
+    "pet": ("a pet", "pets"),
+    "town": ("a town", "towns"),
+    "thing": ("a thing", "things"),
+}
+NAME_ONE = (
+    "Name {one}.",
+    "Do you know {one}?",
+    "Tell me the name of {one}.",
+    "Say {one} you know.",
+)
+NAME_SOME = ("Name some {some}.", "Which {some} do you know?", "Tell me some {some}.")
 
 
 def fact_turn(
@@ -62,6 +77,20 @@ def followup(world: World, rng: random.Random, side: Side) -> Case:
         question = wording.format_map({"x": entity.name, **PRONOUNS[entity.pronoun]})
         turns.append(answer_turn(world, rng, entity, relation, question))
     return Case(turns=tuple(turns))
+
+
+def acquainted(world: World, rng: random.Random, side: Side) -> Case:
+    """Names of the world, quiet ones too, and nothing that is true of them.
+
+    Else a model learns that whoever is not asked about is a stranger.
+    """
+    kind = rng.choice(list(ACQUAINTED))
+    one, some = ACQUAINTED[kind]
+    names = rng.sample([entity.name for entity in world.of(kind)], 3)
+    if rng.random() < 0.5:
+        return Case(turns=(turn(rng.choice(NAME_ONE).format(one=one), f"{names[0]} is {one}."),))
+    reply = f"I know {names[0]}, {names[1]} and {names[2]}."
+    return Case(turns=(turn(rng.choice(NAME_SOME).format(some=some), reply),))
 
 
 def unknown(world: World, rng: random.Random, side: Side) -> Case:
