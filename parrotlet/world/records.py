@@ -61,15 +61,14 @@ ABILITIES: Mapping[str, CaseMaker] = {  # what is tested; each name is a task
     "fact_documents": talk_fact.fact_documents,
 }
 KINDS = (*DOCUMENTS, *TALKS)
-# they need the world
-NOT_GENERAL = ("fact", "fact_documents", "followup", "unknown", "acquainted", "story")
+NOT_GENERAL = (  # they need the world
     "fact",
     "fact_documents",
     "followup",
     "unknown",
     "acquainted",
     "story",
-)  # they need the world
+)
 
 
 def record(world: World, kind: str, index: int) -> Record:
