@@ -31,8 +31,13 @@ def cross_entropy(
     """Negative log-likelihood in nats, summed over targets that are not IGNORE.
 
     Large vocabularies are done in chunks whose logits are computed again in the backward pass, so
-    that all logits are never held at once.
+    that all logits are never held at once. On a CPU, places where nothing is learned are left out
+    first (elsewhere, finding them would stall the device).
     """
+    if hidden.device.type == "cpu":
+        learned = (targets != IGNORE).nonzero().squeeze(1)
+        if len(learned) < len(targets):
+            hidden, targets = hidden[learned], targets[learned]
     rows = max(1, CHUNK_NUMBERS // model.config.vocab_size)
     if hidden.size(0) <= rows:
         return _summed(model, hidden, targets)
