@@ -12,12 +12,17 @@ class ReplayEngine:
     """The n-th request that is added samples the n-th script; what it may not say, it cannot."""
 
     def __init__(
-        self, scripts: Sequence[Sequence[int]], *, vocab_size: int, length: int = 1000
+        self,
+        scripts: Sequence[Sequence[int]],
+        *,
+        vocab_size: int,
+        length: int = 1000,
+        slots: int = 2,
     ) -> None:
         self.length = length
         self.vocab_size = vocab_size
         self.requests: dict[RequestId, Request] = {}
-        self._scheduler = Scheduler(slots=2, length=length, chunk=64)
+        self._scheduler = Scheduler(slots=slots, length=length, chunk=64)
         self._scripts = [list(script) for script in scripts]
         self._reports: list[Event] = []
         self.fed: dict[RequestId, list[int]] = {}  # sampled and forced ids

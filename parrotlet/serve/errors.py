@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from fastapi.exceptions import RequestValidationError
@@ -72,15 +73,15 @@ def _slug(text: str) -> str:
 
 
 def _invalid(error: RequestValidationError) -> ApiError:
-    """The first thing wrong with a body: where it is, what is wrong there."""
-    first = error.errors()[0]
-    # unions add the names of their branches, which mean nothing to a client
-    path = [
-        each
-        for each in first["loc"][1:]
-        if isinstance(each, int) or (each.isidentifier() and each != "str")
-    ]
+    """One thing wrong with a body, the innermost: where it is, what is wrong there."""
+    first = max(error.errors(), key=lambda each: len(_path(each["loc"])))
+    path = _path(first["loc"])
     where = "".join(f"[{each}]" if isinstance(each, int) else f".{each}" for each in path)
     param = where.removeprefix(".") or None
     message = f"{param or 'the body'}: {first['msg'].lower()}"
     return ApiError(400, message, first["type"], param)
+
+
+def _path(loc: Sequence[int | str]) -> list[int | str]:
+    """Names and indices, without the branches of unions, which mean nothing to a client."""
+    return [e for e in loc[1:] if isinstance(e, int) or (e.isidentifier() and e != "str")]

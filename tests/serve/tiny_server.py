@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import socket
 import subprocess
 import sys
 import threading
@@ -43,7 +44,7 @@ def tokenizer() -> Tokenizer:
     return train_bpe(TEXTS, 300)
 
 
-def save_tiny(directory: Path, stage: str = "sft", *, seed: int = 0) -> Path:
+def save_tiny(directory: Path, stage: str = "sft", *, seed: int = 0, scale: float = 4) -> Path:
     """A run of one checkpoint with random weights, in float32."""
     config = ModelConfig(
         arch="qwen3", vocab_size=tokenizer().vocab_size, context=CONTEXT, depth=2, width=32,
@@ -51,7 +52,7 @@ def save_tiny(directory: Path, stage: str = "sft", *, seed: int = 0) -> Path:
     )  # fmt: skip
     model = build_model(config)
     model.init_weights(torch.Generator().manual_seed(seed))
-    weights = {name: 4 * each.detach() for name, each in model.named_parameters()}
+    weights = {name: scale * each.detach() for name, each in model.named_parameters()}
     save_weights(directory, config, weights, tokenizer(), stage=stage)
     return directory
 
@@ -103,12 +104,15 @@ def in_thread(
     keys: Sequence[str] = (),
     filters: Sequence[Filter] = (),
     limits: LimitsConfig | None = None,
+    send_buffer: int | None = None,
     **options: Any,
 ) -> Iterator[InThread]:
     """The same server in a thread of this process, for tests that look at or break its inside."""
     config = ServeConfig(runs=("unused",), limits=limits or LimitsConfig(), **options)
     server = make_server(config, models, Keys(keys), filters)
     listener = bind("127.0.0.1", 0)
+    if send_buffer is not None:  # of every connection
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, send_buffer)
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]})
     thread.start()
     try:
@@ -147,7 +151,7 @@ def tiny_models(runs: Path, *, slots: int = 32, names: Sequence[str] = ("tiny", 
 
 def scripted(*scripts: Sequence[int], slots: int = 2) -> Models:
     """A model that says what it is told to: the n-th answer is the n-th script."""
-    engine = ReplayEngine(scripts, vocab_size=tokenizer().vocab_size, length=CONTEXT)
+    engine = ReplayEngine(scripts, vocab_size=tokenizer().vocab_size, length=CONTEXT, slots=slots)
     served = Served(
         name="script",
         tokenizer=tokenizer(),
