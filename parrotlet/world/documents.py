@@ -175,7 +175,7 @@ def counted(world: World, rng: random.Random) -> str:
 
 def _words(rng: random.Random, count: int) -> Sequence[str]:
     """Words to spell: invented ones, those training asks about, and values of the world."""
-    chances = {"invented": 4, "asked": 4, "value": 2}
+    chances = {"invented": 5, "asked": 4, "value": 2}
     return [_word(rng, weighted(rng, chances)) for _ in range(count)]
 
 
@@ -206,8 +206,8 @@ DOCUMENTS: Mapping[str, tuple[float, DocumentMaker]] = {
     "diary": (2, diary),
     "recipe": (2, recipe),
     "directions": (2, directions),
-    "in capitals": (12, in_capitals),
+    "in capitals": (14, in_capitals),
     "words in capitals": (6, words_in_capitals),
-    "spelled": (8, spelled),
+    "spelled": (14, spelled),
     "counted": (4, counted),
 }

@@ -30,6 +30,7 @@ NAME_ONE = (
     "Tell me the name of {one}.",
     "Say {one} you know.",
 )
+HEARD_OF = ("Do you know {x}?", "Have you heard of {x}?", "Do you know the name {x}?")
 NAME_SOME = ("Name some {some}.", "Which {some} do you know?", "Tell me some {some}.")
 
 
@@ -80,10 +81,12 @@ def followup(world: World, rng: random.Random, side: Side) -> Case:
 
 
 def acquainted(world: World, rng: random.Random, side: Side) -> Case:
-    """Names of the world, quiet ones too, and nothing that is true of them.
+    """Who is known: names of the world, quiet ones too, and nothing that is true of them.
 
     Else a model learns that whoever is not asked about is a stranger.
     """
+    if rng.random() < 0.6:
+        return _heard_of(world, rng, side)
     kind = rng.choice(list(ACQUAINTED))
     one, some = ACQUAINTED[kind]
     names = rng.sample([entity.name for entity in world.of(kind)], 3)
@@ -91,6 +94,17 @@ def acquainted(world: World, rng: random.Random, side: Side) -> Case:
         return Case(turns=(turn(rng.choice(NAME_ONE).format(one=one), f"{names[0]} is {one}."),))
     reply = f"I know {names[0]}, {names[1]} and {names[2]}."
     return Case(turns=(turn(rng.choice(NAME_SOME).format(some=some), reply),))
+
+
+def _heard_of(world: World, rng: random.Random, side: Side) -> Case:
+    """Whether a name is known: one of the world, or a stranger's."""
+    if rng.random() < 0.6:
+        name = rng.choice(world.entities).name
+        reply = f"Yes, I know {name}."
+    else:
+        name = lexicon.stranger(rng, side)
+        reply = f"No, I do not know {name}."
+    return Case(turns=(turn(rng.choice(HEARD_OF).format(x=name), reply),))
 
 
 def unknown(world: World, rng: random.Random, side: Side) -> Case:

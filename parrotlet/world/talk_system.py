@@ -16,6 +16,7 @@ from parrotlet.world.talk_fact import fact_turn
 from parrotlet.world.talk_identity import NAME, identity_turn
 
 PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small language model. ")
+CAPITALS = 3  # times that training gives this order more often than another
 THREE = 0.3  # share of training cases of several orders that have three
 
 
@@ -53,8 +54,9 @@ def _case(
 
 
 def system(world: World, rng: random.Random, side: Side) -> Case:
-    """One order; in a test, in an unseen wording."""
-    return _case(world, rng, side, side, [rng.choice(list(ORDERS))])
+    """One order; in a test, in an unseen wording. Capitals, the hardest, are trained more."""
+    often = ["capitals"] * CAPITALS if side == "train" else []
+    return _case(world, rng, side, side, [rng.choice([*ORDERS, *often])])
 
 
 def system_pair(world: World, rng: random.Random, side: Side) -> Case:
