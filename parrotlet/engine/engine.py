@@ -4,8 +4,12 @@ A step reads: admit, feed, sample, report. Requests join and leave between steps
 not depend on its neighbours: rows share nothing but the forward pass. It knows no text: stop
 strings, tools and filters are in chat/, which cancels and forces.
 
-One caller owns an engine; it is not for several threads at once. Storage is contiguous slots.
-Not here yet: prefix reuse, preemption, block tables, compiled decoding.
+A request starts from the longest beginning of it that is still in the cache, and several requests
+with one prompt read it once (scheduler.py). Several answers to a prompt are requests that differ in
+`choice`.
+
+One caller owns an engine; it is not for several threads at once. Storage is contiguous slots, all
+of it taken when the engine is made. Not here yet: block tables, compiled decoding.
 """
 
 from __future__ import annotations
@@ -18,21 +22,30 @@ from jaxtyping import Float
 from torch import Tensor
 
 from parrotlet.core.errors import UsageError
-from parrotlet.engine.request import Event, Request, RequestId
+from parrotlet.engine.request import Event, Load, Request, RequestId, Scored
 from parrotlet.engine.runner import Runner
-from parrotlet.engine.sampling import Sampler
+from parrotlet.engine.sampling import Sampled, Sampler, score
 from parrotlet.engine.scheduler import Feed, Job, Scheduler
 from parrotlet.model.model import Model
+
+SCORED_AT_ONCE = 64  # positions of a prompt; each has a whole vocabulary of logits
 
 
 class Engine:
     """Continues sequences of ids; the longest of all is `length` (the model's context)."""
 
     def __init__(
-        self, model: Model, *, slots: int = 8, length: int | None = None, prefill_chunk: int = 512
+        self,
+        model: Model,
+        *,
+        slots: int = 8,
+        length: int | None = None,
+        prefill_chunk: int = 256,
+        reuse: bool = True,
     ) -> None:
         """`slots` requests run at once, the others wait; prompts are read `prefill_chunk` ids a
-        step. UsageError where the model cannot be as long as `length`.
+        step; with `reuse`, what the cache still holds of a prompt is not read again. UsageError
+        where the model cannot be as long as `length`.
         """
         context = model.config.context
         if length is not None and length > context:
@@ -40,7 +53,9 @@ class Engine:
                 f"length {length} is more than the model's context of {context}; use at most that"
             )
         self.length = context if length is None else length
-        self._scheduler = Scheduler(slots=slots, length=self.length, chunk=prefill_chunk)
+        self._scheduler = Scheduler(
+            slots=slots, length=self.length, chunk=prefill_chunk, reuse=reuse
+        )
         self._runner = Runner(model, slots=slots, length=self.length)
         self.vocab_size = model.config.vocab_size
         self._sampler = Sampler(slots, self.vocab_size, self._runner.device)
@@ -65,11 +80,12 @@ class Engine:
         UsageError where the request has ended or the ids leave no room for an answer.
         """
         job = self._scheduler.find(id)
-        if job is None or job.slot is None:
+        if job is None or (job.slot is None and not job.paused):
             raise UsageError(f"request {id} does not run, so no tokens can be forced on it")
         self._check_ids(ids)
         self._scheduler.force(job, ids)
-        self._sampler.observe(job.slot, ids)
+        if job.slot is not None:
+            self._sampler.observe(job.slot, ids)
         self._reports += [Event(id, token, forced=True) for token in ids]
 
     def cancel(self, id: RequestId) -> None:
@@ -82,24 +98,35 @@ class Engine:
             self._scheduler.remove(job)
             self._reports.append(Event(id, None, finish="cancelled"))
 
+    def preempt(self, id: RequestId) -> None:
+        """Take a running request's slot for another; it goes on later and says the same.
+
+        It is the next to get a slot. One that waits or has ended is left alone.
+        """
+        job = self._scheduler.find(id)
+        if job is not None and job.slot is not None:
+            self._scheduler.preempt(job)
+
     def step(self) -> Sequence[Event]:
         """Advance every request that runs: at most one sampled token each."""
         for job in self._scheduler.admit():
-            self._sampler.join(job.held_slot, job.request, job.ids)
+            self._sampler.join(job.held_slot, job.request, job.ids, job.said)
         feeds = self._scheduler.plan()
-        ready, logits = self._feed(feeds)
-        slots, positions = [job.held_slot for job in ready], [len(job.ids) for job in ready]
-        sampled = self._sampler.sample(logits, slots, positions) if ready else []
+        while self._scheduler.copies:
+            copy = self._scheduler.copies[0]
+            self._runner.copy(copy.source, copy.target, copy.count)
+            self._scheduler.copies.popleft()
+        states = [self._feed(feed) for feed in feeds]
+        ready = [job for feed in feeds for job in feed.jobs if job.pending == feed.count]
+        asked = [job for job in ready if job.request.max_tokens]
+        found = self._sample(feeds, states) if asked else []
         # only now, so that a step that is interrupted can be taken again
         for feed in feeds:
             for job in feed.jobs:
                 job.fed += feed.count
         events, self._reports = self._reports, []
-        for job, found in zip(ready, sampled, strict=True):
-            event = job.accept(found.token, found.logprob, self.length)
-            events.append(replace(event, alternatives=found.alternatives))
-            if event.finish is not None:
-                self._scheduler.remove(job)
+        events += [self._accept(job, each) for job, each in zip(asked, found, strict=True)]
+        events += [self._end_unasked(job) for job in ready if not job.request.max_tokens]
         return events
 
     def load_weights(self, model: Model) -> None:
@@ -125,18 +152,66 @@ class Engine:
         """Requests in the queue."""
         return self._scheduler.waiting
 
-    def _feed(self, feeds: Sequence[Feed]) -> tuple[list[Job], Float[Tensor, "N V"]]:
-        """Run the planned passes; the jobs that are fed to the end, and their logits."""
-        ready: list[Job] = []
-        logits = [torch.empty(0, self.vocab_size, device=self._runner.device)]
-        for feed in feeds:
-            starts = [job.fed for job in feed.jobs]
-            rows = [job.ids[job.fed : job.fed + feed.count] for job in feed.jobs]
-            found = self._runner.feed(rows, [job.held_slot for job in feed.jobs], starts)
-            last = [row for row, job in enumerate(feed.jobs) if job.pending == feed.count]
-            ready += [feed.jobs[row] for row in last]
-            logits.append(found[last].float())
-        return ready, torch.cat(logits)
+    @property
+    def load(self) -> Load:
+        """What the engine holds and has done, in numbers."""
+        return self._scheduler.load
+
+    def _feed(self, feed: Feed) -> Float[Tensor, "B T D"]:
+        """One pass; it also scores the part of a prompt whose log-probabilities are wanted."""
+        rows = [job.ids[job.fed : job.fed + feed.count] for job in feed.jobs]
+        slots, starts = [job.held_slot for job in feed.jobs], [job.fed for job in feed.jobs]
+        states = self._runner.feed(rows, slots, starts)
+        for row, job in enumerate(feed.jobs):
+            if job.request.prompt_logprobs and job.fed < len(job.request.prompt):
+                self._score(job, states[row])
+        return states
+
+    def _score(self, job: Job, states: Float[Tensor, "T D"]) -> None:
+        """Add what the model said of the prompt's ids that follow those just fed."""
+        prompt, wanted = job.request.prompt, job.request.alternatives
+        del job.scored[job.fed + 1 :]  # of a step that was interrupted
+        if not job.fed:
+            job.scored = [Scored(prompt[0], None, ())]
+        ids = prompt[job.fed + 1 : job.fed + 1 + len(states)]
+        for start in range(0, len(ids), SCORED_AT_ONCE):
+            part = ids[start : start + SCORED_AT_ONCE]
+            logits = self._runner.logits(states[start : start + len(part)])
+            job.scored += score(logits, part, wanted)
+
+    def _sample(self, feeds: Sequence[Feed], states: Sequence[Tensor]) -> list[Sampled]:
+        """A new token for every job that is fed to its end and may say something.
+
+        `states`: of each feed, [jobs, its count, D].
+        """
+        last, jobs = [], []
+        for feed, each in zip(feeds, states, strict=True):
+            rows = [
+                row
+                for row, job in enumerate(feed.jobs)
+                if job.pending == feed.count and job.request.max_tokens
+            ]
+            jobs += [feed.jobs[row] for row in rows]
+            ends = each[:, -1]
+            last.append(ends if len(rows) == len(ends) else ends[rows])
+        logits = self._runner.logits(last[0] if len(last) == 1 else torch.cat(last))
+        slots, positions = [job.held_slot for job in jobs], [len(job.ids) for job in jobs]
+        return self._sampler.sample(logits, slots, positions)
+
+    def _accept(self, job: Job, found: Sampled) -> Event:
+        """The event of a sampled token; a request that ends with it gives its slot back."""
+        scored = () if job.said else tuple(job.scored)
+        event = job.accept(found.token, found.logprob, self.length)
+        if event.finish is not None:
+            self._scheduler.remove(job)
+        if found.alternatives or scored:
+            event = replace(event, alternatives=found.alternatives, prompt=scored)
+        return event
+
+    def _end_unasked(self, job: Job) -> Event:
+        """The end of a request that wanted no token, only its prompt's log-probabilities."""
+        self._scheduler.remove(job)
+        return Event(job.id, None, finish="length", prompt=tuple(job.scored))
 
     def _check_ids(self, ids: Sequence[int] | frozenset[int]) -> None:
         for id in ids:

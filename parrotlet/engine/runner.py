@@ -56,10 +56,15 @@ class Runner:
             self._cache.reset(slot)
 
     @torch.inference_mode()
+    def copy(self, source: int, target: int, count: int) -> None:
+        """Slot `target` begins with the first `count` places of slot `source`."""
+        self._cache.copy(source, target, count)
+
+    @torch.inference_mode()
     def feed(
         self, ids: Sequence[Sequence[int]], slots: Sequence[int], starts: Sequence[int]
-    ) -> Float[Tensor, "B V"]:
-        """Feed each slot a row of ids (all of one length) from its start; the last one's logits."""
+    ) -> Float[Tensor, "B T D"]:
+        """Feed each slot a row of ids (all of one length) from its start; their hidden states."""
         longest = max(starts) + len(ids[0])
         rows = torch.tensor(ids, device=self.device)
         context = SlotContext(
@@ -69,5 +74,9 @@ class Runner:
             rows,
             longest,
         )
-        hidden = self.model.hidden(rows, context)
-        return self.model.logits(hidden[:, -1])
+        return self.model.hidden(rows, context)
+
+    @torch.inference_mode()
+    def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
+        """What follows, in float32."""
+        return self.model.logits(hidden).float()

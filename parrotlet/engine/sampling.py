@@ -24,7 +24,6 @@ from parrotlet.engine.randomness import random_key, uniform
 from parrotlet.engine.request import Request, Scored
 
 NEVER = float("-inf")
-AT_ONCE = 32  # positions of a prompt that are scored together; a vocabulary of numbers each
 Table = Literal["seen", "counts", "added"]  # held ids, sampled ones, bias (-inf: a ban)
 Pairs = tuple[tuple[int, float], ...]  # (id, log-probability), best first
 
@@ -178,16 +177,12 @@ def alternatives(
 
 def score(logits: Float[Tensor, "T V"], ids: Sequence[int], wanted: int) -> list[Scored]:
     """What the model said of ids that were not sampled; CheckpointError where it is NaN."""
-    found: list[Scored] = []
-    for start in range(0, len(ids), AT_ONCE):
-        part, tokens = logits[start : start + AT_ONCE].float(), ids[start : start + AT_ONCE]
-        sums = part.logsumexp(-1)
-        picked = part.gather(1, torch.tensor(tokens, device=part.device)[:, None])[:, 0]
-        logprobs = (picked - sums).tolist()
-        _refuse_nan(logprobs)
-        pairs = alternatives(part, sums, [wanted] * len(tokens))
-        found += [Scored(*each) for each in zip(tokens, logprobs, pairs, strict=True)]
-    return found
+    sums = logits.logsumexp(-1)
+    picked = logits.gather(1, torch.tensor(ids, device=logits.device)[:, None])[:, 0]
+    logprobs = (picked - sums).tolist()
+    _refuse_nan(logprobs)
+    pairs = alternatives(logits, sums, [wanted] * len(ids))
+    return [Scored(*each) for each in zip(ids, logprobs, pairs, strict=True)]
 
 
 def _refuse_nan(logprobs: Sequence[float]) -> None:

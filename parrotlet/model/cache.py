@@ -37,6 +37,12 @@ class KVCache:
         for tensor in (self.ids, *self.keys, *self.values):
             tensor[slot].zero_()
 
+    def copy(self, source: int, target: int, count: int) -> None:
+        """The first `count` places of slot `source`, also in slot `target`."""
+        self.ids[target, :count] = self.ids[source, :count]
+        for tensor in (*self.keys, *self.values):
+            tensor[target, :, :count] = tensor[source, :, :count]
+
 
 class SlotContext:
     """One pass of T tokens for each of B slots, every slot at its own length.

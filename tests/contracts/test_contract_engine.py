@@ -161,6 +161,110 @@ def test_seeded_sampling_neither(arch: str) -> None:
         assert found == [expected[index] for index in order]
 
 
+def relatives(count: int) -> list[Request]:
+    """Prompts that begin alike, some with several choices; greedy and sampled."""
+    chooser = random.Random(8)
+    stems = [[chooser.randrange(VOCAB) for _ in range(50)] for _ in range(3)]
+    kinds = [GREEDY, SamplingSettings(), SamplingSettings(top_k=8, frequency_penalty=0.7)]
+    found = []
+    while len(found) < count:
+        stem = chooser.choice(stems)[: chooser.randint(0, 50)]
+        prompt = (*stem, *(chooser.randrange(VOCAB) for _ in range(chooser.randint(1, 4))))
+        settings = replace(chooser.choice(kinds), seed=len(found))
+        asked = Request(prompt=prompt, max_tokens=chooser.randint(1, 12), sampling=settings)
+        found += [replace(asked, choice=choice) for choice in range(chooser.randint(1, 3))]
+    return found[:count]
+
+
+@every_architecture
+@pytest.mark.parametrize(("slots", "chunk"), [(1, 64), (4, 7)])
+def test_what_is_reused_changes_nothing(arch: str, slots: int, chunk: int) -> None:
+    """Answers with prefixes from the cache, shared reading and preemption are the plain ones."""
+    wanted = relatives(24)
+    plainly = [decode_plainly(tiny(arch), each) for each in wanted]
+    engine = Engine(tiny(arch), slots=slots, prefill_chunk=chunk)
+    chooser = random.Random(slots)
+    ids = [engine.add(each) for each in wanted]
+    answers: dict[RequestId, list[int]] = {id: [] for id in ids}
+    while not engine.idle:
+        for event in engine.step():
+            assert event.token is not None
+            answers[event.request].append(event.token)
+        if chooser.random() < 0.2:
+            for id in chooser.sample(ids, 12):
+                engine.preempt(id)
+    clear = [id for id, (_, is_clear) in zip(ids, plainly, strict=True) if is_clear]
+    assert len(clear) > 16
+    assert [answers[id] for id in clear] == [plainly[ids.index(id)][0] for id in clear]
+    load = engine.load
+    assert load.preemptions > 2 and load.reused_tokens > 100
+    assert load.blocks_used == load.running == load.waiting == 0
+
+
+@every_architecture
+def test_several_answers_to_one_prompt(arch: str) -> None:
+    """Each is what it is alone; the prompt is read once."""
+    base = Request(prompt=tuple(range(40)), max_tokens=8)
+    wanted = [replace(base, choice=choice) for choice in range(4)]
+    engine = Engine(tiny(arch), slots=4)
+    found = run(engine, wanted)
+    assert found == [decode_plainly(tiny(arch), each)[0] for each in wanted]
+    assert len({tuple(each) for each in found}) == 4
+    assert (engine.load.prompt_tokens, engine.load.reused_tokens) == (160, 3 * 39)
+
+
+@every_architecture
+def test_log_probabilities_of_a_prompt(arch: str) -> None:
+    """With alternatives, in chunks, also where nothing is to be sampled and all is cached."""
+    model = tiny(arch)
+    prompt = tuple(random.Random(3).randrange(VOCAB) for _ in range(40))
+    row = torch.tensor([prompt])
+    with torch.no_grad():
+        expected = model(row, CausalContext.of(row)).log_softmax(-1)[0]
+    engine = Engine(model, slots=2, prefill_chunk=7)
+    asked = Request(prompt=prompt, max_tokens=0, alternatives=3, prompt_logprobs=True)
+    for max_tokens in (2, 0):
+        engine.add(replace(asked, max_tokens=max_tokens))
+        events: list[Event] = []
+        while not engine.idle:
+            events += engine.step()
+        assert len(events) == max(max_tokens, 1) and events[-1].finish == "length"
+        assert [each.token for each in events[0].prompt] == list(prompt)
+        assert events[0].prompt[0].logprob is None
+        for before, each in zip(expected, events[0].prompt[1:], strict=False):
+            assert each.logprob == pytest.approx(float(before[each.token]), abs=1e-5)
+            assert [one for _, one in each.alternatives] == pytest.approx(
+                before.topk(3).values.tolist(), abs=1e-5
+            )
+        if max_tokens:
+            assert len(events[0].alternatives) == 3 and events[1].prompt == ()
+            assert events[0].alternatives[0][1] >= (events[0].logprob or 0.0)
+        else:
+            assert events[0].token is None
+
+
+@every_architecture
+def test_logprobs_are_the_trainers(arch: str) -> None:
+    """Of sampled answers, against what a policy gradient would compute with the same weights."""
+    model = tiny(arch)
+    wanted = [replace(each, max_tokens=15) for each in mixed(6)]
+    engine = Engine(model, slots=3, prefill_chunk=5)
+    ids = [engine.add(each) for each in wanted]
+    found: dict[RequestId, list[Event]] = defaultdict(list)
+    while not engine.idle:
+        for event in engine.step():
+            found[event.request].append(event)
+    for id, request in zip(ids, wanted, strict=True):
+        answer = [event.token for event in found[id]]
+        row = torch.tensor([[*request.prompt, *answer]])
+        hidden = model.hidden(row[:, :-1], CausalContext.of(row[:, :-1]))
+        logprobs = model.logits(hidden)[0].log_softmax(-1)
+        assert logprobs.requires_grad, "this is how the trainer computes them"
+        trainers = logprobs.gather(1, row[0, 1:, None])[-len(answer) :, 0]
+        for one, event in zip(trainers.tolist(), found[id], strict=True):
+            assert event.logprob == pytest.approx(one, abs=1e-4)
+
+
 @every_architecture
 def test_logprobs_are_the_models_own(arch: str) -> None:
     model = tiny(arch)

@@ -45,7 +45,7 @@ def test_first_come_first_served() -> None:
     assert scheduler.admit() == []
     scheduler.remove(jobs[0])
     assert scheduler.admit() == [jobs[2]]
-    assert jobs[2].slot == jobs[0].slot
+    assert (jobs[0].slot, jobs[2].slot) == (None, 0)
     scheduler.remove(jobs[3])  # cancelled in the queue
     scheduler.remove(jobs[1])
     assert scheduler.admit() == []
@@ -62,24 +62,26 @@ def test_prompts_share_one_chunk_and_decoding_never_waits() -> None:
     scheduler.add(request(12))
     scheduler.add(request(3))
     scheduler.admit()
-    assert fed(scheduler) == [(1, [0]), (6, [1]), (2, [2])]  # 8 ids of prompts, the oldest first
+    # 8 ids of prompts: 3 for each, and what the shortest leaves for the others
+    assert fed(scheduler) == [(1, [0]), (3, [1, 3]), (2, [2])]
     talking.accept(5, 0.0, 40)
-    # the whole chunk is the longest prompt's, the last one waits and the first answers
+    last = scheduler.find(3)
+    assert last is not None and not last.pending
+    last.accept(5, 0.0, 40)
     scheduler.remove(short)
-    assert fed(scheduler) == [(1, [0]), (8, [2])]
+    assert fed(scheduler) == [(1, [0, 3]), (8, [2])], "the whole chunk is the longest prompt's"
 
 
 def test_equal_lengths_go_together() -> None:
-    scheduler = Scheduler(slots=3, length=40, chunk=10)
+    scheduler = Scheduler(slots=3, length=40, chunk=15)
     for _ in range(3):
         scheduler.add(request(5))
     scheduler.admit()
-    assert fed(scheduler) == [(5, [0, 1])]
-    first, second, _ = (scheduler.find(id) for id in range(3))
-    assert first is not None and second is not None
-    first.accept(1, 0.0, 40)
-    second.accept(1, 0.0, 40)
-    assert fed(scheduler) == [(1, [0, 1]), (5, [2])]
+    assert fed(scheduler) == [(5, [0, 1, 2])]
+    for id in (0, 1):
+        job = scheduler.find(id)
+        assert job is not None
+        job.accept(1, 0.0, 40)
 
 
 def test_rows_of_a_pass_are_in_order_of_slots() -> None:
@@ -113,7 +115,6 @@ def test_paused_is_idle_until_forced() -> None:
     scheduler.admit()
     fed(scheduler)
     job.accept(9, 0.0, 8)
-    scheduler.add(request(2))
     assert scheduler.idle and fed(scheduler) == []
     with pytest.raises(UsageError, match="5 forced tokens after 3 leave no room"):
         scheduler.force(job, [1] * 5)
@@ -121,6 +122,40 @@ def test_paused_is_idle_until_forced() -> None:
     scheduler.force(job, [1] * 4)
     assert not scheduler.idle
     assert fed(scheduler) == [(5, [0])], "the token it paused at, and those that were forced"
+
+
+def test_a_paused_request_lends_its_slot() -> None:
+    """To who waits for one; forced to go on, it is the next to get one, and is fed again."""
+    scheduler = Scheduler(slots=1, length=20, chunk=20)
+    job = scheduler.add(request(2, 4, pause_ids=frozenset({9})))
+    scheduler.admit()
+    fed(scheduler)
+    job.accept(9, 0.0, 20)
+    assert scheduler.admit() == [] and job.slot == 0, "nobody waits"
+    other, third = scheduler.add(request(3)), scheduler.add(request(3))
+    assert scheduler.admit() == [other]
+    assert (job.slot, job.fed, scheduler.load.preemptions) == (None, 0, 1)
+    scheduler.force(job, [1, 1])
+    fed(scheduler)
+    scheduler.remove(other)
+    assert scheduler.admit() == [job], "before those who came later"
+    assert (job.ids, job.pending, job.said) == ([0, 1, 9, 1, 1], 5, [9])
+    scheduler.remove(job)
+    assert scheduler.admit() == [third]
+
+
+def test_a_paused_request_without_a_slot_can_be_cancelled() -> None:
+    scheduler = Scheduler(slots=1, length=20, chunk=20)
+    job = scheduler.add(request(2, 4, pause_ids=frozenset({9})))
+    scheduler.admit()
+    fed(scheduler)
+    job.accept(9, 0.0, 20)
+    other = scheduler.add(request(3))
+    scheduler.admit()
+    scheduler.remove(job)
+    scheduler.remove(other)
+    assert scheduler.idle and scheduler.find(job.id) is None
+    assert (scheduler.running, scheduler.waiting) == (0, 0)
 
 
 def test_restart_feeds_all_again() -> None:
