@@ -6,7 +6,7 @@ import dataclasses
 import json
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from pathlib import Path
 
 from rich.console import Console
@@ -18,6 +18,7 @@ from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.core.rundir import write_json
 from parrotlet.terminal.config import ChatConfig, SamplingConfig
 from parrotlet.terminal.load import Loaded, load, settings_for
+from parrotlet.terminal.remote import Remote
 from parrotlet.text.bpe import repair
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
 from parrotlet.tools.toolbox import TOOLS
@@ -39,8 +40,9 @@ CUT = {
 class ChatSession:
     """The state of one chat: messages, settings, and what the commands do to them."""
 
-    def __init__(self, loaded: Loaded, config: ChatConfig, console: Console) -> None:
-        self.loaded = loaded
+    def __init__(self, source: Loaded | Remote, config: ChatConfig, console: Console) -> None:
+        """`source` answers: a model that is loaded here, or a server."""
+        self.source = source
         self.sampling = config.sampling
         self.console = console
         self.system = None if config.system is None else repair(config.system)
@@ -93,13 +95,7 @@ class ChatSession:
 
     def _answer(self, conversation: Conversation) -> Message:
         pieces: list[Piece] = []
-        stream = reply(
-            self.loaded.engine,
-            self.loaded.tokenizer,
-            conversation,
-            settings_for(self.sampling),
-            tools=TOOLS,
-        )
+        stream = self._stream(conversation)
         try:
             for piece in stream:
                 pieces.append(piece)
@@ -109,6 +105,12 @@ class ChatSession:
             self.console.print(" [dim](stopped)[/dim]", end="")
         self.console.print()
         return fold(pieces)
+
+    def _stream(self, conversation: Conversation) -> Generator[Piece, None, None]:
+        if isinstance(self.source, Remote):
+            return self.source.reply(conversation, self.sampling)
+        settings = settings_for(self.sampling)
+        return reply(self.source.engine, self.source.tokenizer, conversation, settings, tools=TOOLS)
 
     def _show(self, piece: Piece) -> None:
         if isinstance(piece, Text):
@@ -213,10 +215,16 @@ def changed(sampling: SamplingConfig, name: str, text: str) -> SamplingConfig:
 def chat(config: ChatConfig) -> int:
     """Read messages until the end of input."""
     console = Console()
-    loaded = load(config.model, config.machine)
-    session = ChatSession(loaded, config, console)
-    session.note(f"{loaded.checkpoint.path}; /help lists commands, Ctrl-C stops a reply")
-    if loaded.checkpoint.stage == "base":
+    source: Loaded | Remote
+    if config.api_url is None:
+        source = load(config.model, config.machine)
+        where = str(source.checkpoint.path)
+    else:
+        source = Remote(config.api_url, str(config.model))
+        where = f"{source.model} at {source.address}"
+    session = ChatSession(source, config, console)
+    session.note(f"{where}; /help lists commands, Ctrl-C stops a reply")
+    if isinstance(source, Loaded) and source.checkpoint.stage == "base":
         session.note(
             "this model has only read, and was never fine-tuned to answer: parrotlet sft "
             f"{shlex.quote(str(config.model))} teaches it"

@@ -39,11 +39,13 @@ class SampleConfig:
     """Continue a text with a trained model, as it comes."""
 
     model: tyro.conf.Positional[Path]
-    """A run or checkpoint."""
+    """A run or checkpoint; with --api-url the name of a model there."""
     prompt: tyro.conf.Positional[str] = ""
     """The text to continue; left out, the model starts a document of its own."""
     num: int = 1
     """How many continuations."""
+    api_url: str | None = None
+    """The address of a server to ask instead, such as http://127.0.0.1:8000."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
 
@@ -53,9 +55,11 @@ class ChatConfig:
     """Talk to a fine-tuned model. /help in the chat lists its commands."""
 
     model: tyro.conf.Positional[Path]
-    """A run or checkpoint."""
+    """A run or checkpoint; with --api-url the name of a model there."""
     system: str | None = None
     """The system prompt; /system changes it later."""
+    api_url: str | None = None
+    """The address of a server to ask instead, such as http://127.0.0.1:8000."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.0))
     machine: MachineConfig = field(default_factory=MachineConfig)
 

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from parrotlet.chat.generate import generate
+from parrotlet.chat.pieces import Piece
 from parrotlet.core.errors import UsageError
-from parrotlet.terminal.config import SampleConfig
+from parrotlet.terminal.config import SampleConfig, SamplingConfig
 from parrotlet.terminal.load import load, settings_for
+from parrotlet.terminal.remote import Remote
 from parrotlet.text.chat import Text
+
+Continue = Callable[[SamplingConfig], Generator[Piece, None, None]]
 
 
 def sample(config: SampleConfig) -> int:
     """Stream continuations of a prompt to standard output."""
     if config.num < 1:
         raise UsageError(f"--num {config.num}: ask for at least one continuation")
+    go_on = _here(config) if config.api_url is None else _there(config, config.api_url)
+    sampling = replace(config.sampling, seed=settings_for(config.sampling).sampling.seed)
+    for index in range(config.num):
+        sys.stdout.write(config.prompt)
+        for piece in go_on(replace(sampling, seed=(sampling.seed or 0) + index)):
+            if isinstance(piece, Text):
+                sys.stdout.write(piece.text)
+                sys.stdout.flush()
+        sys.stdout.write("\n" if config.num == 1 else "\n\n")
+    return 0
+
+
+def _here(config: SampleConfig) -> Continue:
+    """By a model that is loaded; UsageError where the prompt is too long for it."""
     loaded = load(config.model, config.machine)
     ids = loaded.tokenizer.encode_document(config.prompt)
     room = loaded.engine.length - len(ids)
@@ -24,16 +43,14 @@ def sample(config: SampleConfig) -> int:
             f"the prompt has {len(ids)} tokens and the model's context is {loaded.engine.length}; "
             "shorten it"
         )
-    settings = settings_for(config.sampling).within(room)
-    for index in range(config.num):
-        sampling = replace(settings.sampling, seed=settings.sampling.seed + index)
-        sys.stdout.write(config.prompt)
-        pieces = generate(
-            loaded.engine, loaded.tokenizer, ids, replace(settings, sampling=sampling)
-        )
-        for piece in pieces:
-            if isinstance(piece, Text):
-                sys.stdout.write(piece.text)
-                sys.stdout.flush()
-        sys.stdout.write("\n" if config.num == 1 else "\n\n")
-    return 0
+
+    def go_on(sampling: SamplingConfig) -> Generator[Piece, None, None]:
+        return generate(loaded.engine, loaded.tokenizer, ids, settings_for(sampling).within(room))
+
+    return go_on
+
+
+def _there(config: SampleConfig, address: str) -> Continue:
+    """By a server."""
+    remote = Remote(address, str(config.model))
+    return lambda sampling: remote.complete(config.prompt, sampling)

@@ -90,7 +90,7 @@ def test_control_c_stops_the_reply_and_not_the_chat(
     engines = []
 
     def interrupted(self: ChatSession, piece: object) -> None:
-        engines.append(self.loaded.engine)
+        engines.append(self.source.engine)
         raise KeyboardInterrupt
 
     def late(self: ChatSession, text: str) -> None:

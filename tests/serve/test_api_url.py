@@ -1,0 +1,98 @@
+"""`chat` and `sample` as clients of a server say what they say with the model loaded here."""
+
+from __future__ import annotations
+
+import io
+import socket
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from tiny_server import Running, in_thread, script, scripted
+
+from parrotlet.cli import main
+from parrotlet.core.machine import MachineConfig
+from parrotlet.terminal.chat import ChatSession
+from parrotlet.terminal.config import ChatConfig, SamplingConfig
+from parrotlet.terminal.load import load
+from parrotlet.terminal.remote import Remote
+
+CPU = MachineConfig(device="cpu", dtype="float32")
+HERE = ["--device", "cpu", "--dtype", "float32"]
+
+
+def talk(source: object, *lines: str) -> str:
+    """What a chat shows of some lines."""
+    screen = io.StringIO()
+    config = ChatConfig(model=Path("x"), sampling=SamplingConfig(temperature=0.0, max_tokens=40))
+    session = ChatSession(source, config, Console(file=screen, width=200))  # type: ignore[arg-type]
+    for line in lines:
+        session.take(line)
+    return screen.getvalue()
+
+
+def test_chat_shows_the_same(server: Running, runs: Path) -> None:
+    lines = ("/system Be brief.", "Hello", "And the cat?", "the dog " * 20, "/retry", "Bye")
+    remote = Remote(server.address + "/v1/", "tiny")
+    there, here = talk(remote, *lines[:4]), talk(load(runs / "tiny", CPU), *lines[:4])
+    assert there == here and "stopped at --max-tokens 40" in there
+    assert talk(remote, *lines)  # another answer, by another seed
+
+
+def test_a_chat_too_long_loses_its_beginning_on_both_sides(server: Running, runs: Path) -> None:
+    lines = ["the mat é é é " * 6] * 8
+    there = talk(Remote(server.address, "tiny"), *lines)
+    assert "messages no longer fit" in there
+    assert there == talk(load(runs / "tiny", CPU), *lines)
+
+
+def test_tools_are_seen_and_remembered() -> None:
+    say = ("<|call|>", " calculator 12 + 30", "<|end_call|>", " It is 42.", "<|end|>")
+    models = scripted(script(*say), script(" Yes.", "<|end|>"))
+    with in_thread(models) as server:
+        shown = talk(Remote(server.address, "script"), "What is 12 + 30?", "Sure?")
+        assert "⟨calculator 12 + 30 = 42⟩" in shown and "It is 42." in shown
+        prompt = models.all[0].engine.requests[1].prompt  # type: ignore[attr-defined]
+    words = script("<|call|>", " calculator 12 + 30", "<|end_call|>", "<|result|>", " 42")
+    assert "".join(map(chr, words)) in "".join(map(chr, prompt))
+
+
+def test_sample_shows_the_same(
+    server: Running, runs: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    more = ["the dog", "--seed", "3", "--num", "2", "--max-tokens", "12"]
+    assert main(["sample", str(runs / "raw"), *more, *HERE]) == 0
+    here = capsys.readouterr().out
+    assert main(["sample", "raw", *more, "--api-url", server.address]) == 0
+    assert capsys.readouterr().out == here
+
+
+@pytest.mark.parametrize("verb", ["sample", "chat"])
+def test_what_goes_wrong_is_one_sentence(
+    server: Running, verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
+    main([verb, "nobody", "--api-url", server.address])
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert "'nobody' is not served here; there is tiny, raw" in told
+    with socket.socket() as nobody:
+        nobody.bind(("127.0.0.1", 0))
+        monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
+        address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+        main([verb, "tiny", "--api-url", address])
+    told = " ".join("".join(capsys.readouterr()).split())
+    assert f"nothing answers at {address}; start it with parrotlet serve" in told
+    assert main([verb, "tiny", "--api-url", "localhost:8000"]) == 2
+    assert "it begins with http://" in capsys.readouterr().err
+
+
+def test_keys_and_refusals_reach_the_person(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with in_thread(scripted(script(" Hello.", "<|bos|>")), keys=["sk-1"]) as server:
+        arguments = ["sample", "script", "x", "--api-url", server.address]
+        assert main(arguments) == 2
+        assert "give an API key" in capsys.readouterr().err
+        monkeypatch.setenv("PARROTLET_API_KEY", "sk-1")
+        assert main(arguments) == 0
+        assert capsys.readouterr().out == "x Hello.\n"
