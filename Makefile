@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench lines set-up set-up-dev
+.PHONY: help demo test test-all check bench faults lines set-up set-up-dev
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -29,6 +29,9 @@ check: set-up-dev ## lint, format and types
 
 bench: set-up ## time to nanoGPT's own loss (ARGS="--nanogpt CHECKOUT --text input.txt")
 	@$(VENV_PYTHON) bench/train.py $(ARGS)
+
+faults: set-up-dev ## break the server in every way, at full counts (hours)
+	@PARROTLET_FAULTS=full $(VENV_PYTHON) -m pytest tests/serve/test_faults.py tests/serve/test_fuzz.py -s
 
 lines: ## count the lines of code by layer
 	@$(PYTHON) tests/lines.py
