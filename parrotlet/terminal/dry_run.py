@@ -20,6 +20,7 @@ from parrotlet.files.formats import READERS
 from parrotlet.files.records import RECORD_READERS
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
+from parrotlet.serve.config import ServeConfig
 from parrotlet.stages.config import BudgetConfig
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig, TokenizeConfig
@@ -56,6 +57,12 @@ def dry_run(config: Any) -> int:
         print(_report("sft", _sft_plan(config, stored_model(config.start)), config.budget))
     elif isinstance(config, DpoConfig):
         print(_report("dpo", _dpo_plan(config, stored_model(config.start)), config.budget))
+    elif isinstance(config, ServeConfig):
+        for run in config.runs:
+            print(_generation_report(Path(run.rpartition("=")[2])))
+        print(f"would serve on {config.host} port {config.port}")
+    elif isinstance(config, SampleConfig | ChatConfig) and config.api_url is not None:
+        print(f"would ask {config.api_url} for the model {config.model}")
     elif isinstance(config, SampleConfig | ChatConfig):
         print(_generation_report(config.model))
     elif isinstance(config, EvalConfig):
