@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from parrotlet.text.chat import Message, validate
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
+SAID = {"turned_round.py": "user: ", "finetune_gpt2.py": "nats a token before"}
 
 
 @pytest.fixture
@@ -25,15 +27,30 @@ def turned_round(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
     return turned_round
 
 
-@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
-def test_examples_run_and_fit_a_page(path: Path) -> None:
+def said_by(path: Path, *arguments: object) -> str:
+    """What an example prints."""
     done = subprocess.run(
-        [sys.executable, str(path)], capture_output=True, text=True,
+        [sys.executable, str(path), *map(str, arguments)], capture_output=True, text=True,
         env=os.environ | {"PYTHONPATH": str(ROOT)},
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "user: " in done.stdout
+    return done.stdout
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
+def test_examples_run_and_fit_a_page(path: Path) -> None:
+    assert SAID[path.name] in said_by(path)
     assert len(path.read_text().splitlines()) < 100
+
+
+def test_a_gpt2_learns_shakespeare(real_data: Path) -> None:
+    """In small: the loss on what is held out falls by more than a nat a token."""
+    shakespeare = real_data / "pretrain/tinyshakespeare/input.txt"
+    said = said_by(ROOT / "examples/finetune_gpt2.py", "--data", shakespeare)
+    found = re.findall(r"held-out text: ([\d.]+) nats a token before, ([\d.]+) after", said)
+    ((before, after),) = found
+    assert float(after) < float(before) - 1
+    assert "splits this text badly" not in said  # its tokenizer is what it is
 
 
 def test_the_new_kind_is_graded_and_split(turned_round: ModuleType) -> None:

@@ -106,7 +106,7 @@ def _prepare(
         f"{len(shards.train):,} tokens to learn from ({shards.train.num_bytes:,} bytes, "
         f"{per_token:.2f} a token), {len(shards.validation):,} for validation"
     )
-    if config.data.data and config.text.kind == "bpe":
+    if config.data.data and config.text.kind == "bpe" and start is None:
         advice = split_advice(per_token, bytes_per_character(source), tokenizer.vocab_size)
         if advice:
             display.say(advice)
