@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from parrotlet.core.errors import UsageError
+from parrotlet.engine.packed import Weights
 from parrotlet.engine.request import Event, Load, Request, RequestId, Scored
 from parrotlet.engine.runner import Runner
 from parrotlet.engine.sampling import Sampled, Sampler, score
@@ -42,10 +43,13 @@ class Engine:
         length: int | None = None,
         prefill_chunk: int = 256,
         reuse: bool = True,
+        quantize: Weights | None = None,
     ) -> None:
         """`slots` requests run at once, the others wait; prompts are read `prefill_chunk` ids a
-        step; with `reuse`, what the cache still holds of a prompt is not read again. UsageError
-        where the model cannot be as long as `length`.
+        step; with `reuse`, what the cache still holds of a prompt is not read again; `quantize`
+        packs the matrices in fewer bytes.
+
+        UsageError where the model cannot be as long as `length`, or this machine cannot pack.
         """
         context = model.config.context
         if length is not None and length > context:
@@ -56,7 +60,7 @@ class Engine:
         self._scheduler = Scheduler(
             slots=slots, length=self.length, chunk=prefill_chunk, reuse=reuse
         )
-        self._runner = Runner(model, slots=slots, length=self.length)
+        self._runner = Runner(model, slots=slots, length=self.length, quantize=quantize)
         self.vocab_size = model.config.vocab_size
         self._sampler = Sampler(slots, self.vocab_size, self._runner.device)
         self._reports: list[Event] = []  # what happened between two steps

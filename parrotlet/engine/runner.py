@@ -1,7 +1,7 @@
 """The model and its cache: ids of some slots in, the logits of what follows them out.
 
-Weights are cast once to the dtype the model computes in, in a private copy; where they already are
-in it, the model itself is used. Not here: compiled or quantised decoding.
+Weights are cast once to the dtype the model computes in, in a private copy, or packed in fewer
+bytes (packed.py); where they already are in that dtype, the model itself is used.
 """
 
 from __future__ import annotations
@@ -14,12 +14,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from parrotlet.core.errors import UsageError
+from parrotlet.engine.packed import Weights, pack
 from parrotlet.model.cache import KVCache, SlotContext
 from parrotlet.model.model import Model
 
 
-def cast_once(model: Model) -> Model:
+def prepare(model: Model, quantize: Weights | None) -> Model:
     """The model itself where its weights are in compute_dtype; else a copy whose weights are."""
+    if quantize is not None:
+        return pack(model, quantize)
     if all(each.dtype == model.compute_dtype for each in model.parameters()):
         return model
     return copy.deepcopy(model).to(model.compute_dtype).requires_grad_(False).eval()
@@ -28,15 +31,18 @@ def cast_once(model: Model) -> Model:
 class Runner:
     """Runs forward passes for slots, each at its own position."""
 
-    def __init__(self, model: Model, *, slots: int, length: int) -> None:
-        self.model = cast_once(model)
+    def __init__(
+        self, model: Model, *, slots: int, length: int, quantize: Weights | None = None
+    ) -> None:
+        self.model = prepare(model, quantize)
+        self._quantize = quantize
         self.device = next(model.parameters()).device
         self._slots = slots
         self._cache = KVCache(
             model.config,
             slots=slots,
             length=length,
-            dtype=model.compute_dtype,
+            dtype=self.model.compute_dtype,
             device=self.device,
         )
 
@@ -51,7 +57,7 @@ class Runner:
                 f"the engine runs {self.model.config}, which cannot take the weights of "
                 f"{model.config}; make a new engine"
             )
-        self.model = cast_once(model)
+        self.model = prepare(model, self._quantize)
         for slot in range(self._slots):
             self._cache.reset(slot)
 

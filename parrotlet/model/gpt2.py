@@ -82,8 +82,9 @@ class GPT2(Model):
         return self.norm(x)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
-        weight = self.embed.weight if self.head is None else self.head.weight
-        return F.linear(hidden, weight.to(hidden.dtype))
+        if self.head is not None:
+            return self.head(hidden)
+        return F.linear(hidden, self.embed.weight.to(hidden.dtype))
 
     def init_weights(self, generator: torch.Generator) -> None:
         """N(0, 0.02), biases 0; what is added to the stream by 1/sqrt(2L) less (GPT-2, 2.3)."""

@@ -101,8 +101,9 @@ class Qwen3(Model):
         return self.norm(x)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
-        weight = self.embed.weight if self.head is None else self.head.weight
-        return F.linear(hidden, weight.to(hidden.dtype))
+        if self.head is not None:
+            return self.head(hidden)
+        return F.linear(hidden, self.embed.weight.to(hidden.dtype))
 
     def init_weights(self, generator: torch.Generator) -> None:
         """Embedding and head N(0, 0.02); a matrix N(0, 1/sqrt(inputs)), so that any width keeps
