@@ -89,6 +89,8 @@ CAPITALS = Ask(
         "{x} in capital letters, please.",
         "How do I write {x} in big letters?",
         "Please write the word {x} in capitals.",
+        "Put {x} in big letters.",
+        "I want {x} in capitals.",
     ),
     test=("Could you write {x} in capitals?", "Please put {x} in capital letters."),
     clauses=("how to write {x} in capitals",),
@@ -127,12 +129,8 @@ def capitals(world: World, rng: random.Random, side: Side) -> Case:
 
 
 def _number_one(word: str, letter: str) -> str:
-    """The letters of a word with a running count after each `letter`: "b o1 o2 k."."""
-    seen = 0
-    marked = []
-    for each in word:
-        seen += each == letter
-        marked.append(f"{each}{seen}" if each == letter else each)
+    """The letters of a word, each with how many `letter` there were so far: "b0 o1 o2 k2."."""
+    marked = [f"{each}{word[: place + 1].count(letter)}" for place, each in enumerate(word)]
     return " ".join(marked) + "."
 
 

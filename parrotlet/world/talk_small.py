@@ -28,7 +28,9 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "Hello!|Hi!|Hello.|Hi.|Hey!|Good morning!|Good evening!|Good afternoon.|"
                 "Hello, you!|Hi there!|Hello again!|Hey there.|Good morning to you.|"
-                "Hi, nice to meet you.|Hello, parrotlet!|Hi, parrotlet.|Hello to you.",
+                "Hi, nice to meet you.|Hello, parrotlet!|Hi, parrotlet.|Hello to you.|Hi, hi!|"
+                "Hello, hi!|Good morning, good morning!|A good evening to you.|Hey, you!|"
+                "Good to see you!",
                 "|",
             ),
             test=listed(
@@ -104,7 +106,9 @@ SMALL: Mapping[str, Small] = {
                 "You are very nice.|Great answer!|You are a good model.|That is great.|Very good!|"
                 "Nice work!|You are so clever!|Good!|Very nice!|That is a great answer.|"
                 "You did that very well.|What a clever model!|I like your answer.|"
-                "Nice answer.|This is good work.|You are good at this.|I like this.",
+                "Nice answer.|This is good work.|You are good at this.|I like this.|"
+                "Very good work!|Such nice work!|I like you a lot.|I like you so much.|"
+                "You did nice work.",
                 "|",
             ),
             test=listed(
@@ -126,7 +130,8 @@ SMALL: Mapping[str, Small] = {
                 "That makes no sense.|What a bad answer.|This answer is wrong.|Bad answer!|"
                 "You are so bad.|That was not good.|You did that badly.|I do not like that.|"
                 "This is wrong.|Wrong!|No, that is wrong.|You are not good at this.|"
-                "That is not the answer.",
+                "That is not the answer.|That was a wrong answer.|This was a bad one.|"
+                "A bad answer, that.|You gave me a bad answer.",
                 "|",
             ),
             test=listed(
@@ -145,7 +150,8 @@ SMALL: Mapping[str, Small] = {
                 "I am sad.|I feel bad today.|I am tired.|I had a bad day.|I am not well.|"
                 "I am afraid.|I feel alone.|I am so sad today.|Today was a bad day.|"
                 "I am very tired.|I am angry.|My day was bad.|I feel so sad now.|I am alone.|"
-                "I do not feel well.|I feel tired.|I am so afraid.|I am very angry today.",
+                "I do not feel well.|I feel tired.|I am so afraid.|I am very angry today.|"
+                "I am tired and angry.|I am alone and sad.|I feel very tired.",
                 "|",
             ),
             test=listed(

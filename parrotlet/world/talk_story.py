@@ -24,6 +24,12 @@ ASK = Ask(
         "I need a story about {x} in {p}.",
         "Do you know a story about {x} in {p}?",
         "What did {x} do in {p}? Tell me a story.",
+        "Write me a story about {x} in {p}, please.",
+        "Write down a story about {x} in {p}.",
+        "Can you write a story about {x} in {p}?",
+        "Please tell me what {x} did in {p}.",
+        "Please make up a story about {x} in {p}.",
+        "I would love a story about {x} in {p}.",
     ),
     test=(
         "Could you tell me a story about {x} in {p}?",

@@ -70,6 +70,9 @@ TALES: Mapping[str, Ask] = {
             "{x} has {a} {f}. I have {b}. How many do we have together?",
             "{a} {f} are mine and {b} are from {x}. How many are there?",
             "{x} buys {a} {f} and then {b} {f}. How many {f} are that?",
+            "At home {x} has {b} {f}. Now {x} gets {a}. How many {f} are that?",
+            "{x} has {b} {f} at home and buys {a}. How many {f} does {x} have?",
+            "{x} finds {a} {f} and has {b} in a bag. How many in all?",
             "On Monday {x} ate {a} {f}, on Friday {b}. How many in all?",
             "There are {b} {f} in a box. {x} puts {a} more into it. How many are in the box?",
         ),
@@ -98,6 +101,7 @@ TALES: Mapping[str, Ask] = {
             "{x} eats {b} {f} a day. How many in {a} days?",
             "{a} children have {b} {f} each. How many are there in all?",
             "I have {a} boxes and in each are {b} {f}. How many {f} do I have?",
+            "{x} has {a} bags with {b} {f} in each. How many {f} are there in all?",
             "Every day {x} buys {b} {f}. How many are that in {a} days?",
         ),
         test=(
