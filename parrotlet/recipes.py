@@ -18,6 +18,7 @@ from parrotlet.stages.config_pretrain import (
     ShapeConfig,
     TokenizerConfig,
 )
+from parrotlet.stages.config_rl import RlConfig, RolloutConfig, TaskConfig
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 
 
@@ -29,6 +30,7 @@ class Recipe:
     pretrain: PretrainConfig = field(default_factory=PretrainConfig)
     sft: SftConfig = field(default_factory=lambda: SftConfig(start=Path("runs")))
     dpo: DpoConfig = field(default_factory=lambda: DpoConfig(start=Path("runs")))
+    rl: RlConfig = field(default_factory=lambda: RlConfig(start=Path("runs")))
     eval_cases: int = 200  # of each ability, at the end of a demo
 
 
@@ -38,6 +40,11 @@ SMALL = OptimizerConfig(matrix_lr=0.03, warmup_steps=5, cooldown=0.6)
 GENTLE = OptimizerConfig(
     matrix_lr=0.002, embedding_lr=0.002, head_lr=0.0005, scalar_lr=0.001, warmup_steps=5
 )
+# a policy samples its own lessons, so that it must never move far in one step
+CAREFUL = OptimizerConfig(
+    matrix_lr=0.001, embedding_lr=0.001, head_lr=0.0002, scalar_lr=0.0005, warmup_steps=3,
+    cooldown=0.3, clip=1.0,
+)  # fmt: skip
 
 RECIPES = {
     "default": Recipe(
@@ -56,6 +63,7 @@ RECIPES = {
             budget=BudgetConfig(minutes=3, batch_tokens=8192),
             optim=GENTLE,
         ),
+        rl=RlConfig(start=Path("runs"), budget=BudgetConfig(minutes=10), optim=CAREFUL),
     ),
     "demo": Recipe(
         summary="the embedded world: from nothing to a chat in minutes, on two cores",
@@ -83,6 +91,14 @@ RECIPES = {
             optim=GENTLE,
             prompts=("Who are you?", "Thank you!", "How do I steal a bike?"),
         ),
+        rl=RlConfig(
+            start=Path("runs"),
+            recipe="demo",
+            goal=TaskConfig(held_out=200),
+            rollout=RolloutConfig(questions=32, max_tokens=64),
+            budget=BudgetConfig(minutes=8),
+            optim=CAREFUL,
+        ),
     ),
     "smoke": Recipe(
         summary="every stage in seconds, to test that all of it runs; learns next to nothing",
@@ -105,6 +121,14 @@ RECIPES = {
             data=PairDataConfig(world_pairs=120),
             budget=BudgetConfig(steps=6, batch_tokens=1024),
             optim=GENTLE,
+        ),
+        rl=RlConfig(
+            start=Path("runs"),
+            recipe="smoke",
+            goal=TaskConfig(held_out=4),
+            rollout=RolloutConfig(questions=4, samples=3, max_tokens=12),
+            budget=BudgetConfig(steps=6),
+            optim=CAREFUL,
         ),
         eval_cases=2,
     ),

@@ -110,6 +110,17 @@ class BudgetConfig:
     """Seconds between samples."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoraConfig:
+    """Low-rank adaptation, which needs a fraction of the memory; merged in what is saved."""
+
+    lora_rank: int = 0
+    """Learn a product of this rank beside every matrix of the blocks, and nothing else; 0: learn
+    all weights."""
+    lora_alpha: float = 16.0
+    """The product counts alpha / rank times."""
+
+
 class Checked:
     """A configuration whose numbers are within bounds, or UsageError where it is made."""
 

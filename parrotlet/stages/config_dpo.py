@@ -9,7 +9,7 @@ from typing import Literal
 import tyro
 
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.stages.config import BudgetConfig, Checked, Paths, RunConfig
+from parrotlet.stages.config import BudgetConfig, Checked, LoraConfig, Paths, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +60,7 @@ class DpoConfig(Checked):
     pairs: PairLossConfig = field(default_factory=PairLossConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     context: int | None = None
     """The longest prompt with its reply, in tokens; left out, the model's context. A row holds both
     replies: twice as much."""

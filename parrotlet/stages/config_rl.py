@@ -9,7 +9,7 @@ from typing import Literal
 import tyro
 
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.stages.config import BudgetConfig, Checked, RunConfig
+from parrotlet.stages.config import BudgetConfig, Checked, LoraConfig, RunConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,3 +86,4 @@ class RlConfig(Checked):
     policy: PolicyConfig = field(default_factory=PolicyConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 import tyro
 
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.stages.config import BudgetConfig, Checked, Paths, RunConfig
+from parrotlet.stages.config import (
+    NOTHING_GIVEN,
+    BudgetConfig,
+    Checked,
+    LoraConfig,
+    Paths,
+    RunConfig,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,8 +24,15 @@ class SftDataConfig:
     """The conversations to learn from."""
 
     data: Paths = ()
-    """Files, folders or globs of conversations: jsonl, json, csv or parquet of OpenAI messages or
-    instruction records, also .gz and .zst. None: the embedded world."""
+    """Files, folders or globs of conversations: jsonl, json, csv or parquet of OpenAI messages,
+    ShareGPT, instructions, trees or tool calls, also .gz and .zst. None: the embedded world."""
+    weights: Annotated[tuple[float, ...], NOTHING_GIVEN] = ()
+    """How often each of --data is read in an epoch: 2 is twice, 0.5 a fixed half of it. None: each
+    once."""
+    bad_records: Literal["refuse", "skip"] = "refuse"
+    """What to do with a record that is no conversation: stop there, or leave it out and say so."""
+    same_role: Literal["refuse", "merge"] = "refuse"
+    """What to do with two messages of one role in a row: a bad record, or join them."""
     errors: Literal["strict", "replace"] = "strict"
     """What to do with bytes that are not UTF-8: stop there, or put U+FFFD in their place."""
     validation_fraction: float = 0.05
@@ -37,13 +51,14 @@ class SftConfig(Checked):
     """Fine-tune a base model on conversations, so that it answers."""
 
     start: tyro.conf.Positional[Path]
-    """The run or checkpoint to start from."""
+    """The run or checkpoint to start from: a base model, or one that chats."""
     recipe: str = "default"
     """The recipe whose values are the defaults of all other flags."""
     run: RunConfig = field(default_factory=RunConfig)
     data: SftDataConfig = field(default_factory=SftDataConfig)
     budget: BudgetConfig = field(default_factory=BudgetConfig)
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
+    lora: LoraConfig = field(default_factory=LoraConfig)
     context: int | None = None
     """Tokens in a row of packed conversations; left out, the model's context."""
     prompts: tuple[str, ...] = ("Hello!", "Who are you?")

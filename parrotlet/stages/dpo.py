@@ -114,10 +114,12 @@ def _stage(
         plan=plan,
         budget=config.budget,
         optim=config.optim,
+        lora=config.lora,
         evaluate=lambda model: validation(config, model, held, plan.micro_rows, runtime.device),
         sample=lambda model: answers(model, tokenizer, config.prompts),
         start=start,
         tally=tally,
+        before=True,
     )
 
 

@@ -20,11 +20,12 @@ from parrotlet.core.rundir import METRICS, SAMPLES, lock
 from parrotlet.core.runtime import Runtime, has_fast_bfloat16, make_runtime
 from parrotlet.data.streams import Stream, prefetch
 from parrotlet.model.build import build_model
+from parrotlet.model.lora import add_lora
 from parrotlet.model.model import Model
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
-from parrotlet.stages.config import BudgetConfig, PlaceConfig, RunConfig, run_name
+from parrotlet.stages.config import BudgetConfig, LoraConfig, PlaceConfig, RunConfig, run_name
 from parrotlet.stages.plan import Plan, with_steps
 from parrotlet.stages.record import gone, settle, settled
 from parrotlet.stages.show import show_batch
@@ -76,8 +77,11 @@ class Stage:
     evaluate: Callable[[Model], Mapping[str, float]]
     sample: Callable[[Model], Mapping[str, str]]
     start: Checkpoint | None = None  # the weights to begin from; None: fresh ones
+    lora: LoraConfig | None = None  # learn low-rank products instead of the weights
     tally: Tally = field(default_factory=Tally)  # what stream and objective see, for the metrics
     whole: int = 1  # steps of a round, between which it cannot be stopped
+    before: bool = False  # evaluate before the first step too, and keep that in recipe.json
+    watch: Callable[[Mapping[str, float]], object] = dict  # told the tally's means; may end the run
 
 
 def static(stream: Stream) -> Callable[[Model], Stream]:
@@ -141,13 +145,22 @@ def run_stage(
             lambda: checkpoints.save(directory, state, stage.tokenizer, stage=stage.name), runtime
         )
 
+    def measure() -> Mapping[str, float]:
+        means = stage.tally.means(runtime)
+        stage.watch(means)
+        return means
+
     hooks = Hooks(
         save=save,
         evaluate=lambda state: stage.evaluate(state.model),
         sample=lambda state: stage.sample(state.model),
         show=display.show,
-        measure=lambda: stage.tally.means(runtime),
+        measure=measure,
     )
+    if last is None and stage.before:
+        found = {name: round(value, 4) for name, value in stage.evaluate(state.model).items()}
+        display.say("before: " + ", ".join(f"{key} {value}" for key, value in found.items()))
+        on_main(lambda: settle(directory, {"before": found}), runtime)
     stage.tally.clear()
     return drive(
         state,
@@ -176,6 +189,8 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
         model.to(runtime.device)
     else:
         model = checkpoints.load_model(stage.start, runtime)
+    if stage.lora is not None and stage.lora.lora_rank:
+        add_lora(model, rank=stage.lora.lora_rank, alpha=stage.lora.lora_alpha, seed=seed)
     return TrainState(
         model=model,
         learner=wrap(Learner(model, stage.objective), runtime),

@@ -5,14 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from parrotlet.core.errors import DataError
+from parrotlet.core.errors import DataError, UsageError
 from parrotlet.core.rundir import read_json
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.data.conversations import conversation_files, read_conversations
+from parrotlet.data.conversations import Notes, Rules, conversation_files, read_conversations
 from parrotlet.data.packing import PackedRows, pack_rows
 from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.streams import PackedStream
@@ -25,6 +25,7 @@ from parrotlet.stages.plan import Plan, make_plan
 from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
 from parrotlet.stages.samples import answers
+from parrotlet.stages.show import say_notes, show_conversation
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
@@ -32,6 +33,8 @@ from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import on_main
 from parrotlet.world.entities import World
 from parrotlet.world.records import conversations, documents, general_conversations
+
+SHOWN = 3  # conversations shown before people's files are learned from
 
 
 def sft(config: SftConfig, display: Display) -> Path | None:
@@ -76,6 +79,7 @@ def sft(config: SftConfig, display: Display) -> Path | None:
             plan=plan,
             budget=config.budget,
             optim=config.optim,
+            lora=config.lora,
             evaluate=lambda model: validation(model, held, plan, runtime),
             sample=lambda model: answers(model, tokenizer, config.prompts),
             start=start,
@@ -116,14 +120,21 @@ def prepare_rows(
             display.say(f"{path} is gone; going on with its rows in {directory}")
         return
     display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
-    talk = list(_conversations(config.data, config.run.seed))
+    notes = Notes()
+    talk, weights = _conversations(config.data, config.run.seed, notes)
+    say_notes(notes, display.say)
     if len(talk) < 2:
         raise DataError(f"{len(talk)} conversations are too few to learn from and to validate on")
     held = max(1, round(len(talk) * config.data.validation_fraction))
     shuffle = derive_key(config.run.seed, "sft split")
     order = [permute(index, len(talk), shuffle) for index in range(len(talk))]
     for name, members in (("train", order[held:]), ("validation", order[:held])):
+        if name == "train":
+            members = _weighed(members, weights, config.run.seed)
         items, cut, dropped = fit([talk[index] for index in members], tokenizer, context)
+        if name == "train" and config.data.data:
+            for item in items[:SHOWN]:
+                display.say(show_conversation(item, tokenizer))
         if name == "train" and not config.data.data and config.data.world_talk == "all":
             items += document_items(config, tokenizer, context)
         packed = pack_rows(items, context)
@@ -135,12 +146,36 @@ def prepare_rows(
         )
 
 
-def _conversations(data: SftDataConfig, seed: int) -> Iterator[Conversation]:
+def _conversations(
+    data: SftDataConfig, seed: int, notes: Notes
+) -> tuple[list[Conversation], list[float]]:
+    """All conversations, and how often each is read in an epoch."""
+    if data.weights and (len(data.weights) != len(data.data) or min(data.weights) < 0):
+        raise UsageError(
+            f"--weights {' '.join(map(str, data.weights))}: give a number of 0 or more for each of "
+            f"the {len(data.data)} of --data"
+        )
     if data.data:
-        return read_conversations(data.data, data.errors)
-    if data.world_talk == "general":
-        return general_conversations(World(seed), data.world_conversations)
-    return conversations(World(seed), data.world_conversations)
+        rules = Rules(merge=data.same_role == "merge", skip=data.bad_records == "skip")
+        talk, weights = [], []
+        for path, weight in zip(data.data, data.weights or [1.0] * len(data.data), strict=True):
+            found = list(read_conversations([path], data.errors, rules, notes))
+            talk += found
+            weights += [weight] * len(found)
+        return talk, weights
+    some = general_conversations if data.world_talk == "general" else conversations
+    talk = list(some(World(seed), data.world_conversations))
+    return talk, [1.0] * len(talk)
+
+
+def _weighed(members: Sequence[int], weights: Sequence[float], seed: int) -> list[int]:
+    """The members, each as often as its weight says; of a fraction, a fixed share of them."""
+    kept = []
+    for member in members:
+        whole, fraction = divmod(weights[member], 1.0)
+        drawn = derive_key(seed, "weight", member) / 2**64 < fraction
+        kept += [member] * (int(whole) + drawn)
+    return kept
 
 
 def fit(

@@ -6,7 +6,10 @@ from collections.abc import Callable
 
 from parrotlet.data.batch import IGNORE, Batch
 from parrotlet.data.conversations import Notes
+from parrotlet.text.chat import Rendered
 from parrotlet.text.tokenizer import Tokenizer
+
+LONGEST = 400  # characters of a conversation that is shown
 
 
 def show_batch(batch: Batch, tokenizer: Tokenizer) -> str:
@@ -28,6 +31,19 @@ def _shown(data: bytes) -> str:
         return repr(data.decode())
     except UnicodeDecodeError:
         return repr(data)
+
+
+def show_conversation(item: Rendered, tokenizer: Tokenizer) -> str:
+    """A conversation as the model sees it, what is learned between two marks; cut if it is long."""
+    names = {value: name.encode() for name, value in tokenizer.specials.items()}
+    text, learning = b"", False
+    for id, learned in zip(item.ids, item.mask, strict=True):
+        if learned != learning:
+            text += "«".encode() if learned else "»".encode()
+            learning = learned
+        text += names[id] if id in names else tokenizer.token_bytes(id)
+    shown = (text + ("»".encode() if learning else b"")).decode(errors="replace")
+    return shown if len(shown) <= LONGEST else f"{shown[:LONGEST]} ..."
 
 
 def say_notes(notes: Notes, say: Callable[[str], None]) -> None:

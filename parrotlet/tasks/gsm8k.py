@@ -53,6 +53,10 @@ class GSM8K:
         given = final_answer(reply.text)
         return float(given is not None and numbers_in(given) == numbers_in(example.answer or ""))
 
+    def formed(self, reply: Message) -> bool:
+        """Whether there is one final answer, right or wrong."""
+        return final_answer(reply.text) is not None
+
 
 def solution_parts(solution: str) -> tuple[Part, ...]:
     """A solution as words, calls and results."""

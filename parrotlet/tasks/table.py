@@ -1,6 +1,7 @@
 """The table of tasks: a name, and what makes the task from a seed and a number of cases.
 
-Tasks that read a file (GSM8K) are made from its path, by whoever has the file, and are not listed.
+TASKS ask what training never saw; PRACTICE asks the same from the training side. Tasks that read a
+file (GSM8K) are made from its path, by whoever has the file, and are not listed.
 """
 
 from __future__ import annotations
@@ -11,15 +12,16 @@ from parrotlet.tasks.arithmetic import Arithmetic
 from parrotlet.tasks.spelling import LetterCount, Spelling
 from parrotlet.tasks.task import Task
 from parrotlet.tasks.world import WORLD_TASKS, WorldTask
+from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
 from parrotlet.world.lexicon import SPELLING
 
 TaskMaker = Callable[[int, int], Task]
 
 
-def _in_world(ability: str) -> TaskMaker:
+def _in_world(ability: str, side: Side = "test") -> TaskMaker:
     def make(seed: int, size: int) -> WorldTask:
-        return WORLD_TASKS[ability](World(seed), size)
+        return WorldTask(World(seed), size, ability=ability, side=side)
 
     return make
 
@@ -29,4 +31,10 @@ TASKS: dict[str, TaskMaker] = {
     "spelling": lambda seed, size: Spelling(SPELLING.test, seed, size),
     "letter_count": lambda seed, size: LetterCount(SPELLING.test, seed, size),
     **{f"world/{ability}": _in_world(ability) for ability in WORLD_TASKS},
+}
+PRACTICE: dict[str, TaskMaker] = {
+    "arithmetic": lambda seed, size: Arithmetic(seed, size, side="train"),
+    "spelling": lambda seed, size: Spelling(SPELLING.train, seed, size),
+    "letter_count": lambda seed, size: LetterCount(SPELLING.train, seed, size),
+    **{f"world/{ability}": _in_world(ability, "train") for ability in WORLD_TASKS},
 }

@@ -24,6 +24,7 @@ from parrotlet.serve.config import ServeConfig
 from parrotlet.stages.config import BudgetConfig
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import (
     EFFICIENCY,
@@ -57,6 +58,8 @@ def dry_run(config: Any) -> int:
         print(_report("sft", _sft_plan(config, stored_model(config.start)), config.budget))
     elif isinstance(config, DpoConfig):
         print(_report("dpo", _dpo_plan(config, stored_model(config.start)), config.budget))
+    elif isinstance(config, RlConfig):
+        print(_rl_report(config, stored_model(config.start)))
     elif isinstance(config, ServeConfig):
         for run in config.runs:
             print(_generation_report(Path(run.rpartition("=")[2])))
@@ -155,6 +158,19 @@ def _dpo_plan(config: DpoConfig, model: ModelConfig) -> Plan:
     return make_plan(
         model, config.budget, context=context, row=2 * context, tokens_per_epoch=tokens
     )
+
+
+def _rl_report(config: RlConfig, model: ModelConfig) -> str:
+    rollout, budget = config.rollout, config.budget
+    length = f"{budget.minutes:g} minutes" if budget.minutes else f"{budget.steps or 'many'} steps"
+    rows = [
+        ("model", f"{model.arch}, {model.depth} blocks, width {model.width}"),
+        ("task", f"{config.goal.task}, {config.goal.held_out} cases held out"),
+        ("a round", f"{rollout.questions} questions, {rollout.samples} replies to each, of at most "
+         f"{rollout.max_tokens} tokens; {config.policy.updates} optimizer steps"),
+        ("length", length),
+    ]  # fmt: skip
+    return _aligned("rl", rows)
 
 
 def _sft_plan(config: SftConfig, model: ModelConfig) -> Plan:

@@ -8,7 +8,7 @@ from typing import Any
 from parrotlet.terminal.config import ResumeConfig
 from parrotlet.terminal.demo import demo
 from parrotlet.terminal.stored import stored_config
-from parrotlet.terminal.train import dpo, pretrain, sft
+from parrotlet.terminal.train import dpo, pretrain, rl, sft
 
 
 def resume(config: ResumeConfig) -> int:
@@ -17,6 +17,7 @@ def resume(config: ResumeConfig) -> int:
         "pretrain": pretrain,
         "sft": sft,
         "dpo": dpo,
+        "rl": rl,
         "demo": demo,
     }
     verb, stored = stored_config(config.run)

@@ -16,6 +16,7 @@ from parrotlet.model.config import ModelConfig
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_json import from_json
 from parrotlet.stages.config_pretrain import PretrainConfig
+from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.terminal.config import DemoConfig
 
@@ -23,6 +24,7 @@ STORED: Mapping[str, type[Any]] = {
     "pretrain": PretrainConfig,
     "sft": SftConfig,
     "dpo": DpoConfig,
+    "rl": RlConfig,
     "demo": DemoConfig,
 }
 

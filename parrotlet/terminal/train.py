@@ -15,10 +15,12 @@ from parrotlet.core.rundir import lock
 from parrotlet.evals.band import Band, band_of
 from parrotlet.stages import dpo as dpo_stage
 from parrotlet.stages import pretrain as pretrain_stage
+from parrotlet.stages import rl as rl_stage
 from parrotlet.stages import sft as sft_stage
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_json import to_json
 from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.record import remember
 from parrotlet.stages.run import Display, run_directory
@@ -75,6 +77,17 @@ def dpo(config: DpoConfig) -> int:
         "dpo",
         lambda display: dpo_stage.dpo(config, display),
         run_directory(config.run, f"{config.start.name}-dpo"),
+        lambda directory: f"chat {quoted(directory)}",
+        None,
+    )
+
+
+def rl(config: RlConfig) -> int:
+    """Practise a task and say what to do with the model."""
+    return _train(
+        "rl",
+        lambda display: rl_stage.rl(config, display),
+        run_directory(config.run, f"{config.start.name}-rl"),
         lambda directory: f"chat {quoted(directory)}",
         None,
     )

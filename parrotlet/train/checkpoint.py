@@ -35,6 +35,7 @@ from parrotlet.core.rundir import RECIPE, STEP, step_name, sync_directory, write
 from parrotlet.core.runtime import Runtime
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
+from parrotlet.model.lora import lora_weights, merged_weights
 from parrotlet.model.model import Model
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.loop import TrainState
@@ -46,6 +47,7 @@ ABOUT, MODEL, TRAINING, COUNTERS = (
     "training.safetensors",
     "training.json",
 )
+LORA = "lora/"  # before the names of weights that only resuming needs
 KEEP = 2  # checkpoints kept of a run; the older is the fallback when the newest is damaged
 COUNTED = ("step", "units", "skipped", "skipped_in_a_row")  # fields of TrainState kept
 STAGES = ("rl", "dpo", "sft", "base")  # folders of a run with several stages, the last first
@@ -69,7 +71,7 @@ def save(directory: Path, state: TrainState, tokenizer: Tokenizer, *, stage: str
     Raises RunError where the disk is full or the folder cannot be written; what was there stays.
     Raises TrainingError where a weight is not finite: such weights are never kept.
     """
-    weights = {name: value.detach() for name, value in state.model.named_parameters()}
+    weights = merged_weights(state.model)
     broken = [name for name, value in weights.items() if not value.isfinite().all()]
     if broken:
         raise TrainingError(
@@ -77,6 +79,7 @@ def save(directory: Path, state: TrainState, tokenizer: Tokenizer, *, stage: str
             f"{broken[0]}; the checkpoint before is whole: lower the learning rates"
         )
     training = state.optimizers.state_tensors() | {"random/cpu": torch.get_rng_state()}
+    training |= {f"{LORA}{name}": value for name, value in lora_weights(state.model).items()}
     counters = {name: getattr(state, name) for name in COUNTED}
     about = {"stage": stage, "step": state.step, "model": state.model.config.to_json()}
     return _write(directory, about, weights, tokenizer, (training, counters))
@@ -271,8 +274,14 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
 def restore(state: TrainState, checkpoint: Checkpoint) -> None:
     """Put `state` back to what it was when the checkpoint was saved: weights, optimizers, random
     state and counters."""
-    load_weights(state.model, load_tensors(checkpoint.path / MODEL), checkpoint.path / MODEL)
     training = load_tensors(checkpoint.path / TRAINING)
+    apart = [name for name in training if name.startswith(LORA)]
+    weights = load_tensors(checkpoint.path / MODEL)
+    weights |= {name.removeprefix(LORA): training.pop(name) for name in apart}
+    names = {name for name, _ in state.model.named_parameters()}
+    if apart:  # a merged matrix is there in parts too
+        weights = {name: value for name, value in weights.items() if name in names}
+    load_weights(state.model, weights, checkpoint.path / MODEL)
     torch.set_rng_state(training.pop("random/cpu"))
     state.optimizers.load_state_tensors(training)
     counters = json.loads((checkpoint.path / COUNTERS).read_bytes())
