@@ -26,6 +26,7 @@ from parrotlet.recipes import RECIPES, recipe
 from parrotlet.serve.config import ServeConfig
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig, TokenizerConfig
+from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import shape_of
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
@@ -71,6 +72,12 @@ VERBS = {
         DpoConfig,
         "parrotlet.terminal.train:dpo",
         default=lambda name: replace(recipe(name).dpo, start=tyro.MISSING),
+    ),
+    "rl": Verb(
+        "let a chat model practise what can be graded",
+        RlConfig,
+        "parrotlet.terminal.train:rl",
+        default=lambda name: replace(recipe(name).rl, start=tyro.MISSING),
     ),
     "resume": Verb(
         "go on with a run that was stopped", ResumeConfig, "parrotlet.terminal.resume:resume"
