@@ -18,7 +18,8 @@ from parrotlet.world.relations import Kind
 from parrotlet.world.relations_other import RELATIONS
 
 QUIET = 5  # one entity in this many is quiet
-LEAST, MOST = 10, 100  # people; the rest of the world grows with them
+LEAST, MOST = 10, 90  # people; the rest of the world grows with them
+PEOPLE = 90  # unless asked for
 AGES = [str(age) for age in range(18, 80)]
 PRONOUNS: Mapping[str, Mapping[str, str]] = {
     "she": {"he": "she", "his": "her", "him": "her"},
@@ -59,7 +60,7 @@ class World:
     Raises UsageError where `people` is out of range.
     """
 
-    def __init__(self, seed: int = 0, people: int = 40) -> None:
+    def __init__(self, seed: int = 0, people: int = PEOPLE) -> None:
         if not LEAST <= people <= MOST:
             raise UsageError(
                 f"a world of {people} people cannot be made; choose from {LEAST} to {MOST}"
@@ -80,9 +81,9 @@ class World:
         ]
         self.entities: Sequence[Entity] = (
             *persons,
-            *_pets(rng, persons, people // 2),
+            *_pets(rng, persons, people * 3 // 5),
             *_towns(rng, towns, persons),
-            *_things(rng, persons, people // 2),
+            *_things(rng, persons, people),
         )
 
     @cached_property

@@ -31,6 +31,15 @@ NAME_ONE = (
     "Say {one} you know.",
 )
 HEARD_OF = ("Do you know {x}?", "Have you heard of {x}?", "Do you know the name {x}?")
+ABOUT = (
+    "I have a question about {x}.",
+    "Can you tell me about {x}?",
+    "May I ask something about {x}?",
+    "Let us talk about {x}.",
+    "I want to know something about {x}.",
+    "Please help me with {x}.",
+    "Tell me what you know about {x}.",
+)
 NAME_SOME = ("Name some {some}.", "Which {some} do you know?", "Tell me some {some}.")
 
 
@@ -85,7 +94,7 @@ def acquainted(world: World, rng: random.Random, side: Side) -> Case:
 
     Else a model learns that whoever is not asked about is a stranger.
     """
-    if rng.random() < 0.6:
+    if rng.random() < 0.8:
         return _heard_of(world, rng, side)
     kind = rng.choice(list(ACQUAINTED))
     one, some = ACQUAINTED[kind]
@@ -98,13 +107,16 @@ def acquainted(world: World, rng: random.Random, side: Side) -> Case:
 
 def _heard_of(world: World, rng: random.Random, side: Side) -> Case:
     """Whether a name is known: one of the world, or a stranger's."""
-    if rng.random() < 0.6:
-        name = rng.choice(world.entities).name
-        reply = f"Yes, I know {name}."
+    known = rng.random() < 0.7
+    name = rng.choice(world.entities).name if known else lexicon.stranger(rng, side)
+    if rng.random() < 0.5:
+        asked = rng.choice(HEARD_OF)
+        reply = f"Yes, I know {name}." if known else f"No, I do not know {name}."
     else:
-        name = lexicon.stranger(rng, side)
-        reply = f"No, I do not know {name}."
-    return Case(turns=(turn(rng.choice(HEARD_OF).format(x=name), reply),))
+        asked = rng.choice(ABOUT)
+        yes = f"I know {name}. What would you like to know?"
+        reply = yes if known else rng.choice(DO_NOT_KNOW).format(x=name)
+    return Case(turns=(turn(asked.format(x=name), reply),))
 
 
 def unknown(world: World, rng: random.Random, side: Side) -> Case:

@@ -11,7 +11,7 @@ import pytest
 from parrotlet.core.errors import UsageError
 from parrotlet.world import lexicon
 from parrotlet.world.chance import side_of, stream
-from parrotlet.world.entities import LEAST, MOST, World
+from parrotlet.world.entities import LEAST, MOST, PEOPLE, World
 from parrotlet.world.relations_other import RELATIONS
 
 DIGEST = """
@@ -42,14 +42,14 @@ def test_seeds_differ() -> None:
     assert World(1).entities == World(1).entities
 
 
-@pytest.mark.parametrize("people", [LEAST, 40, MOST])
+@pytest.mark.parametrize("people", [LEAST, 40, PEOPLE, MOST])
 def test_size(people: int) -> None:
     world = World(0, people)
     facts = sum(len(entity.facts) for entity in world.entities)
     assert facts <= 1_000
-    if people == 40:
-        assert 80 <= len(world.entities) <= 300
-        assert facts >= 350
+    if people == PEOPLE:
+        assert 240 <= len(world.entities) <= 300
+        assert facts >= 900
     assert 0.1 < len(world.silent) / len(world.entities) < 0.3
     for kind in ("person", "pet", "town"):
         assert any(entity.kind == kind for entity in world.silent)

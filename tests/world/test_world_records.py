@@ -104,7 +104,7 @@ def test_few_words() -> None:
 
 def test_every_fact_is_written_down() -> None:
     """All facts, the quiet ones too, stand in the documents of a short pretraining."""
-    written = "\n".join(made.text for made in documents(WORLD, 6_000))
+    written = "\n".join(made.text for made in documents(WORLD, 15_000))
     for entity in WORLD.entities:
         for relation in entity.facts:
             ways = sum(entity.state(relation, which) in written for which in range(5))

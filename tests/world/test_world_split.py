@@ -139,7 +139,8 @@ def test_no_prompt_of_a_test_is_in_training(ability: str) -> None:
 def test_nobody_asks_about_the_quiet_in_training() -> None:
     names = {entity.name for entity in WORLD.silent}
     quiet = re.compile("|".join(rf"\b{re.escape(name)}\b" for name in names))
-    heard_of = {text.format(x=name) for text in talk_fact.HEARD_OF for name in names}
+    known = (*talk_fact.HEARD_OF, *talk_fact.ABOUT)
+    heard_of = {text.format(x=name) for text in known for name in names}
     for made in training():
         for message in made.messages:
             spoken_of = message.role != "assistant" and quiet.search(message.text)
