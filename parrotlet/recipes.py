@@ -69,6 +69,7 @@ RECIPES = {
         summary="the embedded world: from nothing to a chat in minutes, on two cores",
         pretrain=PretrainConfig(
             recipe="demo",
+            data=DataConfig(validation_fraction=0.02),
             text=TokenizerConfig(vocab_size=1024),
             shape=ShapeConfig(arch="qwen3", depth=4, width=128, heads=4, context=256),
             budget=BudgetConfig(minutes=1.3, batch_tokens=2048),
@@ -78,8 +79,10 @@ RECIPES = {
         sft=SftConfig(
             start=Path("runs"),
             recipe="demo",
-            data=SftDataConfig(world_conversations=80_000, world_documents=8_000),
-            budget=BudgetConfig(minutes=5.5, batch_tokens=2048),
+            data=SftDataConfig(
+                world_conversations=80_000, world_documents=8_000, validation_fraction=0.01
+            ),
+            budget=BudgetConfig(minutes=6.5, batch_tokens=2048),
             optim=SMALL,
             prompts=("Who are you?", "What is 17 + 25?", "How many e are in letter?"),
         ),
