@@ -12,6 +12,7 @@ from parrotlet.tasks.arithmetic import Arithmetic
 from parrotlet.tasks.spelling import LetterCount, Spelling
 from parrotlet.tasks.task import Task
 from parrotlet.tasks.world import WORLD_TASKS, WorldTask
+from parrotlet.tasks.world_pairs import Manner
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
 from parrotlet.world.lexicon import SPELLING
@@ -31,10 +32,12 @@ TASKS: dict[str, TaskMaker] = {
     "spelling": lambda seed, size: Spelling(SPELLING.test, seed, size),
     "letter_count": lambda seed, size: LetterCount(SPELLING.test, seed, size),
     **{f"world/{ability}": _in_world(ability) for ability in WORLD_TASKS},
+    "world/manner": lambda seed, size: Manner(World(seed), size),
 }
 PRACTICE: dict[str, TaskMaker] = {
     "arithmetic": lambda seed, size: Arithmetic(seed, size, side="train"),
     "spelling": lambda seed, size: Spelling(SPELLING.train, seed, size),
     "letter_count": lambda seed, size: LetterCount(SPELLING.train, seed, size),
     **{f"world/{ability}": _in_world(ability, "train") for ability in WORLD_TASKS},
+    "world/manner": lambda seed, size: Manner(World(seed), size, side="train"),
 }

@@ -74,6 +74,33 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>.+)", re.escape(template)))
 
 
+class Manner:
+    """Questions with several right replies; right is only the one that the world prefers."""
+
+    def __init__(self, world: World, size: int, *, side: Side = "test") -> None:
+        """UsageError for a size below 1."""
+        self.size, self.side, self.seed = size, side, world.seed
+        self.wordings = Wordings(world)
+        self.tasks = {each: WorldTask(world, size, ability=each, side=side) for each in MANNERS}
+
+    def __len__(self) -> int:
+        return self.size
+
+    def __getitem__(self, index: int) -> Example:
+        """Case `index`; IndexError outside of 0 to size - 1."""
+        ability = stream(self.seed, "manner", self.side, index).choice(MANNERS)
+        example = self.tasks[ability][index]
+        best = self.wordings.best(example.conversation.messages[-1].text)
+        said = Conversation(example.conversation.messages[:-1]).plus(_said(example, best))
+        return replace(example, conversation=said, data={**example.data, "ability": ability})
+
+    def grade(self, example: Example, reply: Message) -> float:
+        """1 for a reply that is right and no longer than the wording that the world prefers."""
+        best = example.conversation.messages[-1].text
+        right = self.tasks[example.data["ability"]].grade(example, reply)
+        return right if length(reply.text) <= length(best) else 0.0
+
+
 class WorldPairs:
     """Pair i of a side depends on the world, the side and i alone."""
 
