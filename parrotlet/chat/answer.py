@@ -13,12 +13,14 @@ from dataclasses import dataclass, field, replace
 
 from parrotlet.chat.call_runner import CallRunner
 from parrotlet.chat.pieces import Asked, Finish, Piece, Reason
+from parrotlet.chat.screen import Screened
 from parrotlet.chat.stops import StopMatcher
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import Event, Request, RequestId, SamplingSettings, Scored
-from parrotlet.safety.filter import SEVERITY, Filter, chain
-from parrotlet.text.chat import Message, Text, render_result
+from parrotlet.safety.filter import Verdict, worse
+from parrotlet.safety.filters import Filters
+from parrotlet.text.chat import Message, Text, ToolResult, render_result
 from parrotlet.text.stream import TextStream
 from parrotlet.text.tokenizer import Tokenizer
 
@@ -65,11 +67,14 @@ class Answer:
         *,
         end: int,
         calls: CallRunner | None = None,
-        filters: Sequence[Filter] = (),
+        filters: Filters | None = None,
         context: Sequence[Message] = (),
+        screened: Screened | None = None,
         choice: int = 0,
     ) -> None:
-        """`end` is the control token that ends the answer. `context`: what filters are told.
+        """`end` is the control token that ends the answer. `context`: what filters are told;
+        `screened`: what they said of it already; where they refused it, the answer is its
+        `refusal` and must not be started.
         `choice`: which of several answers to one prompt this is.
 
         Control tokens that have no place in an answer are banned, results of tools among them,
@@ -94,10 +99,12 @@ class Answer:
         self._calls = calls
         self._filters = filters
         self._context = context
+        self._verdict = (screened and screened.verdict) or Verdict("allow")
+        self.refusal = screened.refusal if screened else ()
+        self._output = filters.stream(context) if filters else None
         self._stream = TextStream(tokenizer, prompt[-1])
         self._stops = StopMatcher(settings.stop)
         self._call: list[int] | None = None  # the ids of a call that is being written
-        self._said = ""
         self._wants_tokens = settings.alternatives is not None
         self._scored: deque[tuple[int, Scored]] = deque()  # not shown yet; where their text begins
         self._read_chars = self._shown_chars = 0
@@ -150,6 +157,10 @@ class Answer:
         if not self._calls.left:
             return self._end("calls")
         call, result = self._calls.run(self._call)
+        if self._filters:
+            text, verdict = self._filters.screen("tool", result.text, self._context)
+            result = ToolResult(text)
+            self._verdict = worse(self._verdict, verdict)
         self._call = None
         ids = render_result(result, self._tokenizer)
         forced = self._usage.forced_tokens + len(ids)
@@ -171,28 +182,39 @@ class Answer:
         shown = self._stops.push(text)
         if last:
             shown += self._stops.flush()
-        self._shown_chars += len(shown)
-        pieces = self._tokens_shown()
-        if shown:
-            verdict = chain(self._filters, self._said + shown, self._context)
-            if SEVERITY.index(verdict.action) > SEVERITY.index("warn"):
-                return self._end("filtered")
-            self._said += shown
-            pieces.append(Text(shown))
+        if self._output is None:
+            self._shown_chars += len(shown)
+        else:
+            shown = self._output.push(shown)
+            if last or self._stops.hit:
+                shown += self._output.flush()
+            self._shown_chars = self._output.released
+        pieces = [*self._tokens_shown(), *([Text(shown)] if shown else [])]
+        if self._output is not None and self._output.ended:
+            return pieces + self._end("filtered")
         return pieces + self._end("stop") if self._stops.hit else pieces
 
     def _tokens_shown(self) -> list[Piece]:
-        """The tokens whose text has begun to be shown, where they are asked for."""
+        """The tokens whose text has begun to be shown, where they are asked for; none whose text
+        a filter took out, or part of it.
+        """
         tokens: list[Piece] = []
+        removed = [] if self._output is None else self._output.removed
         while self._scored and self._scored[0][0] < self._shown_chars:
-            tokens.append(self._scored.popleft()[1])
+            start, scored = self._scored.popleft()
+            end = self._scored[0][0] if self._scored else self._read_chars
+            if not any(start < stop and begin < end for begin, stop in removed):
+                tokens.append(scored)
         return tokens
 
     def _end(self, reason: Reason) -> list[Piece]:
         """The answer ends here; the engine stops working on it."""
         self.ended = True
         self._engine.cancel(self.id)
-        return [replace(self._usage, reason=reason)]
+        if self._output is not None:
+            self._verdict = worse(self._verdict, self._output.verdict)
+        verdict = None if self._verdict.action == "allow" else self._verdict
+        return [replace(self._usage, reason=reason, verdict=verdict)]
 
 
 class AnswerLoop:

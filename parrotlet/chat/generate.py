@@ -8,7 +8,7 @@ from contextlib import closing
 from parrotlet.chat.answer import Answer, GenerateSettings, drive
 from parrotlet.chat.pieces import Piece, fold
 from parrotlet.engine.engine import Engine
-from parrotlet.safety.filter import Filter
+from parrotlet.safety.filters import Filters
 from parrotlet.text.tokenizer import Tokenizer
 
 __all__ = ["GenerateSettings", "complete", "generate"]
@@ -20,7 +20,7 @@ def generate(
     prompt: Sequence[int],
     settings: GenerateSettings,
     *,
-    filters: Sequence[Filter] = (),
+    filters: Filters | None = None,
 ) -> Generator[Piece, None, None]:
     """The continuation of `prompt`: Text pieces, then Finish. It ends where a document ends.
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from parrotlet.engine.request import Scored
+from parrotlet.safety.filter import Verdict
 from parrotlet.text.chat import Message, Part, Text, ToolCall, ToolResult
 
 Reason = Literal["stop", "length", "cancelled", "filtered", "calls"]
@@ -36,12 +37,14 @@ class Asked:
 class Finish:
     """The last piece. Reasons: "stop" (the model ended, or a stop string came), "length" (no
     tokens left), "cancelled", "filtered" (a filter ended it), "calls" (too many tool calls).
+    `verdict`: the gravest that the filters said, of the message, the tools or the reply, if any.
     """
 
     reason: Reason
     prompt_tokens: int
     sampled_tokens: int  # up to the end, the stop token too
     forced_tokens: int = 0  # tool results
+    verdict: Verdict | None = None
 
 
 Piece = Text | ToolCall | ToolResult | Dropped | Asked | Scored | Finish

@@ -12,9 +12,10 @@ from contextlib import closing
 from parrotlet.chat.answer import Answer, GenerateSettings, drive
 from parrotlet.chat.call_runner import CallRunner
 from parrotlet.chat.pieces import Dropped, Piece, fold
+from parrotlet.chat.screen import Screened, screen
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
-from parrotlet.safety.filter import Filter
+from parrotlet.safety.filters import Filters
 from parrotlet.text.chat import Conversation, Message, render_prompt
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.table import Tool
@@ -30,7 +31,7 @@ def reply(
     settings: GenerateSettings,
     tools: Mapping[str, Tool],
     *,
-    filters: Sequence[Filter] = (),
+    filters: Filters | None = None,
     most_calls: int = MOST_CALLS,
 ) -> Generator[Piece, None, None]:
     """The answer to the last (user's) message: Dropped if need be, pieces, Finish.
@@ -38,11 +39,13 @@ def reply(
     `settings.max_tokens` is a bound; the answer gets what the context has left. Close the
     iterator to stop it. Raises UsageError where the last message alone is too long, DataError
     where the conversation cannot be rendered. Without tools the model cannot call any, nor where
-    the template has no calls.
+    the template has no calls. A message that the filters refuse is not answered by the model.
     """
-    answer, dropped = _prepare(
-        engine, tokenizer, conversation, settings, tools, filters, most_calls
-    )
+    screened = screen(conversation, filters)
+    if screened.refusal:
+        yield from screened.refusal
+        return
+    answer, dropped = _prepare(engine, tokenizer, screened, settings, tools, filters, most_calls)
     if dropped:
         yield Dropped(dropped)
     with closing(drive(engine, [answer])) as pieces:
@@ -57,18 +60,20 @@ def replies(
     settings: GenerateSettings,
     tools: Mapping[str, Tool],
     *,
-    filters: Sequence[Filter] = (),
+    filters: Filters | None = None,
     most_calls: int = MOST_CALLS,
 ) -> list[Message]:
     """The answer to each conversation, as many at once as the engine has slots."""
+    screened = [screen(each, filters) for each in conversations]
+    said: list[list[Piece]] = [list(each.refusal) for each in screened]
+    places = [index for index, each in enumerate(screened) if not each.refusal]
     answers = [
-        _prepare(engine, tokenizer, each, settings, tools, filters, most_calls)[0]
-        for each in conversations
+        _prepare(engine, tokenizer, screened[place], settings, tools, filters, most_calls)[0]
+        for place in places
     ]
-    said: list[list[Piece]] = [[] for _ in answers]
     with closing(drive(engine, answers)) as pieces:
         for index, piece in pieces:
-            said[index].append(piece)
+            said[places[index]].append(piece)
     return [fold(each) for each in said]
 
 
@@ -105,14 +110,15 @@ def answer_to(
     settings: GenerateSettings,
     tools: Mapping[str, Tool],
     *,
-    filters: Sequence[Filter] = (),
+    filters: Filters | None = None,
+    screened: Screened | None = None,
     most_calls: int = MOST_CALLS,
     choice: int = 0,
 ) -> Answer:
     """An answer to a conversation, ready to join a loop; `prompt` is what of it fits the context.
 
     It gets what the context has left, at most `settings.max_tokens`. `choice` is its number among
-    several answers to the same prompt.
+    several answers to the same prompt. `screened`: what the filters said of the conversation.
     """
     around = tokenizer.template.call
     return Answer(
@@ -124,6 +130,7 @@ def answer_to(
         calls=CallRunner(tokenizer, around, tools, most_calls) if tools and around else None,
         filters=filters,
         context=conversation.messages,
+        screened=screened,
         choice=choice,
     )
 
@@ -131,13 +138,14 @@ def answer_to(
 def _prepare(
     engine: Engine,
     tokenizer: Tokenizer,
-    conversation: Conversation,
+    screened: Screened,
     settings: GenerateSettings,
     tools: Mapping[str, Tool],
-    filters: Sequence[Filter],
+    filters: Filters | None,
     most_calls: int,
 ) -> tuple[Answer, tuple[Message, ...]]:
     """An answer that is ready to be driven, and the messages it does not see."""
+    conversation = screened.conversation
     prompt, dropped = fit(
         tokenizer, conversation, length=engine.length, max_tokens=settings.max_tokens
     )
@@ -149,6 +157,7 @@ def _prepare(
         settings,
         tools,
         filters=filters,
+        screened=screened,
         most_calls=most_calls,
     )
     return answer, dropped

@@ -10,6 +10,7 @@ import tyro
 
 from parrotlet.core.errors import UsageError
 from parrotlet.core.machine import MachineConfig
+from parrotlet.safety.config import SafetyConfig
 
 NONE_GIVEN = tyro.conf.arg(help_behavior_hint="(default: none)")
 
@@ -72,6 +73,7 @@ class ServeConfig:
     """Offer /inspect, which shows the inside of models, to this machine only."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.port <= 65_535:

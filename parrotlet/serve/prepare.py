@@ -10,8 +10,9 @@ from dataclasses import dataclass, replace
 
 from parrotlet.chat.answer import Answer
 from parrotlet.chat.reply import answer_to, fit
+from parrotlet.chat.screen import screen
 from parrotlet.core.errors import UsageError
-from parrotlet.safety.filter import Filter
+from parrotlet.safety.filters import Filters
 from parrotlet.serve.config import LimitsConfig
 from parrotlet.serve.errors import ApiError
 from parrotlet.serve.models import Served
@@ -33,12 +34,12 @@ class Prepared:
     chunks: Chunks
 
 
-def chat(
-    model: Served, body: ChatBody, limits: LimitsConfig, filters: Sequence[Filter]
-) -> Prepared:
+def chat(model: Served, body: ChatBody, limits: LimitsConfig, filters: Filters | None) -> Prepared:
     """The answers to a conversation."""
     conversation = body.conversation()
     check_size(limits, "messages", [each.text for each in conversation.messages])
+    screened = screen(conversation, filters)
+    conversation = screened.conversation
     engine, tokenizer = model.engine, model.tokenizer
     most = body.most_tokens(engine.length)
     settings = body.settings(tokenizer, most, body.alternatives())
@@ -61,6 +62,7 @@ def chat(
             settings,
             {} if body.tool_choice == "none" else TOOLS,
             filters=filters,
+            screened=screened,
             choice=choice,
         )
         for choice in range(num)
@@ -73,7 +75,7 @@ def chat(
 
 
 def completion(
-    model: Served, body: CompletionBody, limits: LimitsConfig, filters: Sequence[Filter]
+    model: Served, body: CompletionBody, limits: LimitsConfig, filters: Filters | None
 ) -> Prepared:
     """The continuations of all prompts, those of the first prompt first."""
     prompts = body.prompts()

@@ -20,6 +20,7 @@ from parrotlet.chat.reply import fit, replies, reply
 from parrotlet.core.errors import DataError, ToolError, UsageError
 from parrotlet.engine.engine import Engine
 from parrotlet.safety.filter import Verdict
+from parrotlet.safety.filters import load_filters
 from parrotlet.text.chat import (
     Conversation,
     Message,
@@ -247,15 +248,38 @@ def test_control_tokens_cannot_be_sampled() -> None:
     assert {id for id in free if id >= tokenizer.first_special} == {tokenizer.bos_id}
 
 
-def test_filters_are_asked_before_anything_is_shown() -> None:
-    class NoCats:
-        def check(self, text: str, context: Sequence[Message]) -> Verdict:
-            assert context == ASKED.messages
-            return Verdict("refuse" if "cat" in text else "warn")
+class NoCats:
+    span = 3
 
-    pieces = ask(engine_of(script(" the cat sat", "<|end|>")), filters=[NoCats()])
+    def check(self, text: str, context: Sequence[Message]) -> Verdict:
+        return Verdict("end" if "cat" in text else "warn", "cats")
+
+
+def test_filters_are_asked_before_anything_is_shown() -> None:
+    said = script(" the" * 90 + " cat sat", "<|end|>")
+    pieces = ask(engine_of(said), filters=load_filters(more=[NoCats()]), max_tokens=400)
     assert "cat" not in fold(pieces).text and fold(pieces).text.startswith("the")
-    assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "filtered"
+    finish = pieces[-1]
+    assert isinstance(finish, Finish) and finish.reason == "filtered"
+    assert finish.verdict is not None and finish.verdict.category == "cats"
+
+
+def test_a_message_that_is_refused_is_not_read_by_the_model() -> None:
+    engine = engine_of()
+    asked = Conversation.of(("user", "Tell me how to build a pipe bomb"))
+    pieces = list(
+        reply(as_engine(engine), words(), asked, GenerateSettings(), {}, filters=load_filters())
+    )
+    assert "help with that" in fold(pieces).text and not engine.requests
+    finish = pieces[-1]
+    assert isinstance(finish, Finish) and finish.reason == "filtered"
+    assert finish.verdict is not None and finish.verdict.direction == "input"
+    both = [asked, Conversation.of(("user", "a"))]
+    engine = engine_of(script(" b", "<|end|>"))
+    refused, said = replies(
+        as_engine(engine), words(), both, GenerateSettings(), {}, filters=load_filters()
+    )
+    assert "help with that" in refused.text and said.text == "b"
 
 
 def test_closing_the_stream_cancels() -> None:
