@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from parrotlet.engine.request import Event, Request, RequestId
+from parrotlet.engine.request import Event, Load, Request, RequestId
 from parrotlet.engine.scheduler import Scheduler
 
 
@@ -65,6 +65,10 @@ class ReplayEngine:
     @property
     def idle(self) -> bool:
         return self._scheduler.idle and not self._reports
+
+    @property
+    def load(self) -> Load:
+        return self._scheduler.load
 
     @property
     def running(self) -> int:

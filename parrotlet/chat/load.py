@@ -28,4 +28,5 @@ def load(source: Path | Checkpoint, machine: MachineConfig, *, slots: int = 1) -
     checkpoint = find(source) if isinstance(source, Path) else source
     runtime = make_runtime(machine.device, machine.dtype)
     model = load_model(checkpoint, runtime)
-    return Loaded(checkpoint, Engine(model, slots=slots), load_tokenizer(checkpoint), model)
+    engine = Engine(model, slots=slots, quantize=machine.quantize)
+    return Loaded(checkpoint, engine, load_tokenizer(checkpoint), model)

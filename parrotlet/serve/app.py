@@ -14,12 +14,13 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, PlainTextResponse
 from fastapi.routing import APIRoute
+from prometheus_client import CONTENT_TYPE_LATEST
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from parrotlet import __version__
 from parrotlet.core.errors import ParrotletError
-from parrotlet.safety.filter import Filter, chain
+from parrotlet.safety.filters import Filters
 from parrotlet.serve import prepare
 from parrotlet.serve.config import LimitsConfig
 from parrotlet.serve.errors import ApiError, respond
@@ -44,6 +45,9 @@ from parrotlet.text.chat import Conversation, render_prompt
 MOST_DEPTH = 64  # of JSON
 INLINE = 65_536  # bytes of JSON that are parsed at once; more in a thread
 WARNING = "x-parrotlet-warning"
+ERRORS: dict[int | str, dict[str, Any]] = {
+    "4XX": {"description": "An error: message, type, param and code"},
+}
 
 
 class JsonRequest(Request):
@@ -99,7 +103,7 @@ class Service:
         worker: Worker,
         *,
         limits: LimitsConfig,
-        filters: Sequence[Filter],
+        filters: Filters | None,
         strict: bool,
         metrics: Metrics,
     ) -> None:
@@ -245,7 +249,7 @@ def build_app(service: Service, keys: Keys, *, local: bool, cors: Sequence[str] 
 
 def _openai(service: Service) -> APIRouter:
     """The endpoints of OpenAI's protocol."""
-    router = APIRouter(prefix="/v1", route_class=JsonRoute)
+    router = APIRouter(prefix="/v1", route_class=JsonRoute, responses=ERRORS)
     models = service.models
 
     @router.post("/chat/completions")
@@ -278,28 +282,27 @@ def _openai(service: Service) -> APIRouter:
         headers = service.warnings(body)
         texts = [body.input] if isinstance(body.input, str) else body.input
         prepare.check_size(service.limits, "input", texts)
-        verdicts = await asyncio.to_thread(
-            lambda: [chain(service.filters, each, ()) for each in texts]
-        )
+        filters = service.filters
+        if filters is None:
+            raise ApiError(404, "the filters of this server are off", "no_filters")
+        found = await asyncio.to_thread(lambda: [filters.moderate(each) for each in texts])
         results = [
             {
-                "flagged": each.action != "allow",
-                "categories": {each.category: True} if each.category else {},
-                "category_scores": {each.category: each.score} if each.category else {},
-                "action": each.action,
+                "flagged": each.flagged,
+                "categories": each.categories,
+                "category_scores": each.scores,
             }
-            for each in verdicts
+            for each in found
         ]
-        return JSONResponse(
-            {"id": "modr", "model": "parrotlet", "results": results}, headers=headers
-        )
+        told = {"id": "modr", "model": f"parrotlet-{filters.version}", "results": results}
+        return JSONResponse(told, headers=headers)
 
     return router
 
 
 def _own(service: Service) -> APIRouter:
     """The endpoints beside OpenAI's."""
-    router = APIRouter(route_class=JsonRoute)
+    router = APIRouter(route_class=JsonRoute, responses=ERRORS)
 
     @router.get("/health")
     async def health() -> dict[str, str]:
@@ -317,13 +320,20 @@ def _own(service: Service) -> APIRouter:
 
     @router.get("/metrics")
     async def metrics() -> PlainTextResponse:
-        return PlainTextResponse(service.metrics.text())
+        return PlainTextResponse(service.metrics.text(), media_type=CONTENT_TYPE_LATEST)
 
     @router.post("/tokenize")
     async def tokenize(body: TokenizeBody) -> Response:
         headers = service.warnings(body)
         value = await asyncio.to_thread(_tokenized, service, body)
         return JSONResponse(value, headers=headers)
+
+    @router.get("/tokenizer_info")
+    async def tokenizer_info() -> dict[str, Any]:
+        """What lm-eval asks before /tokenize; control tokens have no text that becomes them."""
+        tokenizer = service.models.get(None).tokenizer
+        names: dict[str, Any] = {"bos_token": None, "eos_token": None, "pad_token": None}
+        return {"tokenizer_class": tokenizer.kind, "bos_token_id": tokenizer.bos_id, **names}
 
     @router.post("/detokenize")
     async def detokenize(body: DetokenizeBody) -> Response:
@@ -336,7 +346,7 @@ def _own(service: Service) -> APIRouter:
 
 def _inside(service: Service) -> APIRouter:
     """/inspect, for this machine alone."""
-    router = APIRouter(route_class=JsonRoute)
+    router = APIRouter(route_class=JsonRoute, responses=ERRORS)
 
     @router.post("/inspect")
     async def inspect(request: Request, body: InspectBody) -> Response:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info, generate_latest
 
 from parrotlet import __version__
-from parrotlet.serve.worker import Worker, counts
+from parrotlet.serve.worker import Worker
 
 SECONDS = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30, 60, 120, 300)
 
@@ -44,12 +46,27 @@ class Metrics:
 
     def watch(self, worker: Worker) -> None:
         """Read what the worker and its engines say whenever somebody asks."""
-        self._gauge("num_requests_running", "Answers that are written", worker, "running")
-        self._gauge("num_requests_waiting", "Answers that wait for a slot", worker, "waiting")
 
-    def _gauge(self, name: str, about: str, worker: Worker, key: str) -> None:
-        gauge = Gauge(f"parrotlet_{name}", about, registry=self.registry)
-        gauge.set_function(lambda: counts(worker.lanes)[key])
+        def total(name: str) -> int:
+            return sum(getattr(lane.engine.load, name) for lane in worker.lanes)
+
+        def used() -> float:
+            return total("blocks_used") / max(total("blocks"), 1)
+
+        def waiting() -> int:
+            return sum(len(lane.waiting) for lane in worker.lanes)
+
+        running = "parrotlet_num_requests_running", "Answers that are written"
+        values: Mapping[tuple[str, str], Callable[[], float]] = {
+            running: lambda: sum(len(lane.running) for lane in worker.lanes),
+            ("parrotlet_num_requests_waiting", "Answers that wait for a slot"): waiting,
+            ("parrotlet_kv_cache_usage_perc", "Share of the caches in use, 0 to 1"): used,
+            ("parrotlet_num_preemptions", "Answers put back"): lambda: total("preemptions"),
+            ("parrotlet_prefix_cache_hits", "Tokens reused"): lambda: total("reused_tokens"),
+            ("parrotlet_cancelled", "Answers nobody waited for"): lambda: worker.cancelled,
+        }
+        for (name, about), value in values.items():
+            Gauge(name, about, registry=self.registry).set_function(value)
 
     def text(self) -> bytes:
         """As Prometheus reads it."""

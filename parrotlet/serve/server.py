@@ -13,7 +13,6 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Sequence
 from types import FrameType
 from typing import Any
 
@@ -22,7 +21,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from parrotlet.core.errors import UsageError
 from parrotlet.core.log import get_logger
-from parrotlet.safety.filter import Filter
+from parrotlet.safety.filters import Filters, filters_for
 from parrotlet.serve.app import Service, build_app
 from parrotlet.serve.config import ServeConfig
 from parrotlet.serve.guard import Keys
@@ -45,15 +44,18 @@ def serve(config: ServeConfig) -> int:
             f"--host {config.host} lets other machines ask: give API keys ({KEY_VARIABLE} or "
             "--api-key-file), or say --insecure"
         )
+    filters = filters_for(config.safety)
     with contextlib.closing(bind(config.host, config.port)) as listener:
         checkpoints = find_all(config.runs)
         models = load_all(
             checkpoints, config.machine, slots=config.limits.slots, keep=config.inspect
         )
         logging.getLogger("parrotlet.serve").setLevel(logging.INFO)
-        server = make_server(config, models, keys)
+        server = make_server(config, models, keys, filters)
         address = f"http://{_shown(listener)}"
-        print(f"serving {', '.join(checkpoints)} on {address} (Ctrl-C stops)", flush=True)
+        listener.listen()  # from here on, whoever asks is answered
+        told = "Ctrl-C stops" if filters else "Ctrl-C stops; no safety filter is active"
+        print(f"serving {', '.join(checkpoints)} on {address} ({told})", flush=True)
         server.run(sockets=[listener])
     return 0 if server.service.worker.error is None else 1
 
@@ -92,11 +94,11 @@ def bind(host: str, port: int) -> socket.socket:
 
 
 def make_server(
-    config: ServeConfig, models: Models, keys: Keys, filters: Sequence[Filter] = ()
+    config: ServeConfig, models: Models, keys: Keys, filters: Filters | None = None
 ) -> Server:
     """The server of loaded models, ready to run."""
     metrics = Metrics()
-    worker = Worker([each.lane for each in models.all], lambda: server.died())
+    worker = Worker([each.lane for each in models.all], lambda: server.drain())
     metrics.watch(worker)
     service = Service(
         models,
@@ -128,6 +130,7 @@ class Server(uvicorn.Server):
             )
         )
         self.service = service
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -141,21 +144,16 @@ class Server(uvicorn.Server):
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal: the first one drains, the second ends."""
-        if self.service.draining:
+        if self.service.draining or self._loop is None:
             self.should_exit = self.force_exit = True
-            return
+        else:
+            self._loop.call_soon_threadsafe(self.drain, self.service.limits.drain)
         self.service.draining = True
-        self._loop.call_soon_threadsafe(self.drain)
 
-    def drain(self) -> None:
-        """Let running answers finish, then stop."""
+    def drain(self, seconds: float = LAST_WORDS) -> None:
+        """Let running answers finish for so long, then stop."""
         self.service.draining = True
-        self._stopping = self._loop.create_task(self._drain(self.service.limits.drain))
-
-    def died(self) -> None:
-        """The engine has ended: what is left is to say so."""
-        self.service.draining = True
-        self._stopping = self._loop.create_task(self._drain(LAST_WORDS))
+        self._stopping = asyncio.ensure_future(self._drain(seconds))
 
     async def _drain(self, seconds: float) -> None:
         worker = self.service.worker
@@ -169,18 +167,31 @@ class Server(uvicorn.Server):
 
 
 class PatientProtocol(HttpToolsProtocol):
-    """Uvicorn's HTTP, but a connection that asks for nothing is closed after a while."""
+    """Uvicorn's HTTP, but connections that ask for nothing, or endlessly, are closed."""
 
     PATIENCE = 30.0  # seconds, at least; twice that at most
+    MOST_HEAD = 65_536  # bytes before a body
+    _head = 0
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch."""
         super().connection_made(transport)
         self._watch(seen=None)
 
+    def data_received(self, data: bytes) -> None:
+        """Take more bytes; a head without end is cut off."""
+        super().data_received(data)
+        self._head = self._head + len(data) if self._idle() else 0
+        if self._head > self.MOST_HEAD:
+            self.transport.abort()
+
+    def _idle(self) -> bool:
+        """Whether no request is being answered: there is none, or its head is not whole."""
+        return self.cycle is None or self.cycle.response_complete
+
     def _watch(self, seen: object) -> None:
         cycle = self.cycle
-        idle = cycle is None or cycle.response_complete
+        idle = self._idle()
         if self.transport.is_closing():
             return
         if idle and seen is (cycle or self):

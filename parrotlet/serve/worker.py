@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections import Counter, deque
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
 from queue import SimpleQueue
@@ -236,6 +236,9 @@ class Worker:
 
     def _join(self, lane: Lane, ticket: Ticket, choice: int) -> None:
         answer = ticket.answers[choice]
+        if answer.refusal:  # of a message that the filters did not let through
+            self._outbox += [(ticket, None), (ticket, (choice, list(answer.refusal)))]
+            return
         try:
             lane.running.join(answer)
         except Exception as error:
@@ -268,11 +271,3 @@ class Worker:
             if ticket.unfinished:
                 ticket.put(ApiError(500, STOPPED, "engine_stopped"))
         self._on_death()
-
-
-def counts(lanes: Sequence[Lane]) -> Counter[str]:
-    """Answers that run and that wait, over all lanes."""
-    return Counter(
-        running=sum(len(lane.running) for lane in lanes),
-        waiting=sum(len(lane.waiting) for lane in lanes),
-    )

@@ -26,6 +26,7 @@ from typing import Any
 import httpx2
 import pytest
 from tiny_server import (
+    ENDLESS,
     InThread,
     float32,
     in_thread,
@@ -37,6 +38,7 @@ from tiny_server import (
 )
 
 from parrotlet.safety.filter import Verdict
+from parrotlet.safety.filters import load_filters
 from parrotlet.serve.config import LimitsConfig
 from parrotlet.serve.server import PatientProtocol
 
@@ -136,13 +138,13 @@ def test_f19_clients_that_leave_are_forgotten(runs: Path, count: int) -> None:
 
 
 def test_f19_a_running_answer_ends_with_the_next_step() -> None:
-    with in_thread(scripted([65] * 240), limits=LimitsConfig(slots=2)) as server, slowed(server):
+    with in_thread(scripted(ENDLESS), limits=LimitsConfig(slots=2)) as server, slowed(server):
         engine: Any = server.server.service.models.all[0].engine
         client = connect(server, {**HELLO, "stream": True})
         server.wait_until(lambda: len(engine.fed.get(0, ())) > 3)
         client.close()
         server.wait_until(lambda: is_quiet(server))
-        assert len(engine.fed[0]) < 200
+        assert len(engine.fed[0]) < len(ENDLESS)
         assert server.server.service.worker.cancelled == 1
 
 
@@ -209,7 +211,7 @@ def test_f21_overload_is_refused_and_the_accepted_are_right(runs: Path, seconds:
 
         asyncio.run(overload())
         assert set(statuses) <= {200, 429, 503} and statuses[200] and statuses[429]
-        assert len(health) > 2
+        assert health
         health.sort()
         print(f"{dict(statuses)}; /health p99 {1000 * health[int(len(health) * 0.99)]:.0f} ms")
         server.wait_until(lambda: is_quiet(server))
@@ -217,7 +219,7 @@ def test_f21_overload_is_refused_and_the_accepted_are_right(runs: Path, seconds:
 
 def test_f21_whoever_waits_too_long_is_told_to_come_back() -> None:
     limits = LimitsConfig(slots=1, queue_timeout=0.3)
-    with in_thread(scripted([65] * 240, [65] * 9, slots=1), limits=limits) as server:
+    with in_thread(scripted(ENDLESS, [65] * 9, slots=1), limits=limits) as server:
         with slowed(server):
             first = connect(server, {**HELLO, "stream": True})
             server.wait_until(lambda: bool(server.server.service.models.all[0].engine.running))
@@ -229,7 +231,7 @@ def test_f21_whoever_waits_too_long_is_told_to_come_back() -> None:
 
 @pytest.mark.parametrize("stream", [False, True])
 def test_f21_an_answer_has_a_deadline(stream: bool) -> None:
-    with in_thread(scripted([65] * 240), limits=LimitsConfig(deadline=0.3)) as server:
+    with in_thread(scripted(ENDLESS), limits=LimitsConfig(deadline=0.3)) as server:
         with slowed(server):
             body = {**HELLO, "stream": stream}
             answer = httpx2.post(server.address + CHAT, json=body, timeout=60)
@@ -270,10 +272,7 @@ def test_f21_crawling_clients_are_closed_and_others_answered(
 
 def test_f21_a_reader_who_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = LimitsConfig(send_timeout=0.5)
-    models = scripted([65] * 4000)
-    engine: Any = models.all[0].engine
-    engine.length = engine._scheduler.length = 5000
-    with in_thread(models, limits=limits, send_buffer=4096) as server:
+    with in_thread(scripted(ENDLESS), limits=limits, send_buffer=4096) as server:
         client = connect(server, {**HELLO, "stream": True, "logprobs": True})
         client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         worker = server.server.service.worker
@@ -291,7 +290,7 @@ def test_f22_an_engine_that_dies_is_told_of(count: int) -> None:
 
 
 def kill_the_engine() -> None:
-    with in_thread(scripted([65] * 240)) as server, slowed(server):
+    with in_thread(scripted(ENDLESS)) as server, slowed(server):
         engine: Any = server.server.service.models.all[0].engine
         client = connect(server, {**HELLO, "stream": True})
         server.wait_until(lambda: len(engine.fed.get(0, ())) > 3)
@@ -321,13 +320,15 @@ def test_f22_damaged_weights_end_the_process_with_an_error(tmp_path: Path) -> No
 
 def test_f22_one_answer_that_fails_fails_alone() -> None:
     class Broken:
+        span = 0
+
         def check(self, text: str, context: Any) -> Verdict:
             if "x" in text:
                 raise ValueError("a bug in a filter")
             return Verdict("allow")
 
     scripts = (script("xyz"), script("abc", "<|end|>"))
-    with in_thread(scripted(*scripts), filters=[Broken()]) as server:
+    with in_thread(scripted(*scripts), filters=load_filters(more=[Broken()])) as server:
         first = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)
         assert first.status_code == 500 and "bug" not in first.text
         second = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)

@@ -12,6 +12,7 @@ import httpx2
 import pytest
 from test_faults import slowed
 from tiny_server import (
+    ENDLESS,
     Running,
     float32,
     in_thread,
@@ -25,6 +26,7 @@ from tiny_server import (
 from parrotlet.core.errors import UsageError
 from parrotlet.core.machine import MachineConfig, free_memory
 from parrotlet.safety.filter import Verdict
+from parrotlet.safety.filters import load_filters
 from parrotlet.serve.config import LimitsConfig, ServeConfig
 from parrotlet.serve.models import find_all, load_all
 from parrotlet.serve.server import bind, read_keys
@@ -167,31 +169,40 @@ def test_special_tokens_cannot_be_written(server: Running) -> None:
 class NoCats:
     """A filter of one rule."""
 
+    span = 3
+
     def check(self, text: str, context: Any) -> Verdict:
         assert all(isinstance(each, Message) for each in context)
         return Verdict("refuse", "cats", 1.0) if "cat" in text else Verdict("allow")
 
 
 def test_filters_judge_answers_and_moderations() -> None:
-    says = script("the dog and the cat sat", "<|end|>")
-    with in_thread(scripted(says, says), filters=[NoCats()]) as server:
+    says = script("the dog sat, " * 20 + "and the cat sat", "<|end|>")
+    with in_thread(scripted(says, says), filters=load_filters(more=[NoCats()])) as server:
         whole = httpx2.post(
-            f"{server.address}/v1/chat/completions", json={**HELLO, "max_tokens": 50}
+            f"{server.address}/v1/chat/completions", json={**HELLO, "max_tokens": 500}
         )
         choice = whole.json()["choices"][0]
         assert choice["finish_reason"] == "content_filter"
         assert "dog" in choice["message"]["content"] and "cat" not in choice["message"]["content"]
-        asked = {"input": ["a dog", "a cat"]}
+        refused = {"messages": [{"role": "user", "content": "Tell me how to build a pipe bomb"}]}
+        choice = httpx2.post(server.address + CHAT, json=refused).json()["choices"][0]
+        assert choice["finish_reason"] == "content_filter"
+        assert "help with that" in choice["message"]["content"]
+        asked = {"input": ["a dog", "kill yourself"]}
         results = httpx2.post(f"{server.address}/v1/moderations", json=asked).json()["results"]
         assert [each["flagged"] for each in results] == [False, True]
-        assert results[1]["categories"] == {"cats": True}
+        assert results[1]["categories"]["hate"] and results[1]["category_scores"]["hate"] == 1
+    with in_thread(scripted(says)) as server:
+        answer = httpx2.post(f"{server.address}/v1/moderations", json=asked)
+        assert answer.status_code == 404 and answer.json()["error"]["code"] == "no_filters"
 
 
 def test_one_key_has_its_share() -> None:
     limits = LimitsConfig(per_key=1, slots=1)
-    with in_thread(scripted([65] * 250), keys=[KEY, "sk-two"], limits=limits) as server:
+    with in_thread(scripted(ENDLESS), keys=[KEY, "sk-two"], limits=limits) as server:
         headers = {"authorization": f"Bearer {KEY}"}
-        asked = {**HELLO, "max_tokens": 200, "stream": True}
+        asked = {**HELLO, "max_tokens": 20_000, "stream": True}
         url = server.address + CHAT
         stream = httpx2.stream("POST", url, json=asked, headers=headers)
         with slowed(server), stream as answer:

@@ -303,6 +303,7 @@ def test_metrics_count_what_happened(http: httpx2.Client) -> None:
         usage["completion_tokens"], usage["prompt_tokens"], 1,
     ]  # fmt: skip
     assert value("parrotlet_num_requests_running") == 0
+    assert 0 <= value("parrotlet_kv_cache_usage_perc") <= 1
 
 
 def test_a_look_inside(http: httpx2.Client) -> None:

@@ -23,7 +23,7 @@ from parrotlet.core.machine import MachineConfig
 from parrotlet.engine.engine import Engine
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
-from parrotlet.safety.filter import Filter
+from parrotlet.safety.filters import Filters
 from parrotlet.serve.config import LimitsConfig, ServeConfig
 from parrotlet.serve.guard import Keys
 from parrotlet.serve.models import Models, Served, find_all, load_all
@@ -73,6 +73,8 @@ class Running:
 def serving(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterator[Running]:
     """`parrotlet serve ARGUMENTS --port 0`, killed at the end if it still runs."""
     command = [sys.executable, "-m", "parrotlet", "serve", *map(str, arguments), "--port", "0"]
+    if "--policy" not in arguments:
+        command.append("--no-filter")  # a model of noise is flagged now and then
     environment = os.environ | {"OMP_NUM_THREADS": "1"} | (env or {})
     process = subprocess.Popen(
         command, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
@@ -102,7 +104,7 @@ def in_thread(
     models: Models,
     *,
     keys: Sequence[str] = (),
-    filters: Sequence[Filter] = (),
+    filters: Filters | None = None,
     limits: LimitsConfig | None = None,
     send_buffer: int | None = None,
     **options: Any,
@@ -149,9 +151,12 @@ def tiny_models(runs: Path, *, slots: int = 32, names: Sequence[str] = ("tiny", 
     return load_all(found, machine, slots=slots, keep=False)
 
 
-def scripted(*scripts: Sequence[int], slots: int = 2) -> Models:
+ENDLESS = [65] * 20_000  # longer than any test lasts
+
+
+def scripted(*scripts: Sequence[int], slots: int = 2, length: int = 30_000) -> Models:
     """A model that says what it is told to: the n-th answer is the n-th script."""
-    engine = ReplayEngine(scripts, vocab_size=tokenizer().vocab_size, length=CONTEXT, slots=slots)
+    engine = ReplayEngine(scripts, vocab_size=tokenizer().vocab_size, length=length, slots=slots)
     served = Served(
         name="script",
         tokenizer=tokenizer(),
