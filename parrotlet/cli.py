@@ -42,6 +42,7 @@ class Verb:
     config: type[Any]
     target: str
     default: Callable[[str], Any] | None = None  # the defaults of a recipe
+    extra: str = ""  # the extra of parrotlet that has what it needs
 
 
 VERBS = {
@@ -87,7 +88,10 @@ VERBS = {
     ),
     "chat": Verb("talk to a fine-tuned model", ChatConfig, "parrotlet.terminal.chat:chat"),
     "serve": Verb(
-        "answer programs and pages over HTTP", ServeConfig, "parrotlet.serve.server:serve"
+        "answer programs and pages over HTTP",
+        ServeConfig,
+        "parrotlet.serve.server:serve",
+        extra="serve",
     ),
     "import": Verb(
         "start from GPT-2 or Qwen3 as others publish them",
@@ -149,12 +153,20 @@ def _dispatch(arguments: list[str]) -> int:
     config = _parse(name, verb, [each for each in rest if each != "--dry-run"])
     if dry_run:
         return _call("parrotlet.terminal.dry_run:dry_run", config)
-    return _call(verb.target, config)
+    return _call(verb.target, config, verb.extra)
 
 
-def _call(target: str, config: Any) -> int:
+def _call(target: str, config: Any, extra: str = "") -> int:
     module, _, function = target.partition(":")
-    status: int = getattr(importlib.import_module(module), function)(config)
+    try:
+        imported = importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        if not extra or (error.name or "").startswith("parrotlet"):
+            raise
+        raise UsageError(
+            f"this needs the package {error.name}: pip install 'parrotlet[{extra}]'"
+        ) from error
+    status: int = getattr(imported, function)(config)
     return status
 
 
