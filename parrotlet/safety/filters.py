@@ -160,8 +160,15 @@ class Filters:
         return shown + text[end:]
 
 
-def filters_for(config: SafetyConfig) -> Filters | None:
-    """The filters that a person asked for; UsageError for a policy beside --no-filter."""
+def filters_for(config: SafetyConfig, api_url: str | None = None) -> Filters | None:
+    """The filters that a person asked for; none where a server answers, which has its own.
+
+    UsageError for flags that contradict one another.
+    """
+    if api_url is not None:
+        if config != SafetyConfig():
+            raise UsageError("the server's own filters count: leave out --policy and --no-filter")
+        return None
     if config.filter:
         return load_filters(config.policy)
     if config.policy is not None:

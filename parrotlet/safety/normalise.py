@@ -188,7 +188,8 @@ def _between_single_letters(codes: Codes) -> NDArray[np.bool_]:
     single = word & ~_shifted(word, 1) & ~_shifted(word, -1)
     between = _BETWEEN[np.minimum(codes, 127)] & _shifted(single, 1) & _shifted(single, -1)
     sign = np.where(between, codes, 0)
-    return between & ((sign == _shifted(sign, 2)) | (sign == _shifted(sign, -2)))
+    again = (sign == _shifted(sign, 2)) | (sign == _shifted(sign, -2))
+    return np.asarray(between & again)
 
 
 def _letters_for_digits(codes: Codes) -> Codes:

@@ -16,6 +16,7 @@ from parrotlet.chat.pieces import Dropped, Finish, Piece, fold
 from parrotlet.chat.reply import reply
 from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.core.rundir import write_json
+from parrotlet.safety.filters import filters_for
 from parrotlet.terminal.config import ChatConfig, SamplingConfig
 from parrotlet.terminal.load import Loaded, load, settings_for
 from parrotlet.terminal.remote import Remote
@@ -43,6 +44,7 @@ class ChatSession:
     def __init__(self, source: Loaded | Remote, config: ChatConfig, console: Console) -> None:
         """`source` answers: a model that is loaded here, or a server."""
         self.source = source
+        self.filters = filters_for(config.safety, config.api_url)
         self.sampling = config.sampling
         self.console = console
         self.system = None if config.system is None else repair(config.system)
@@ -110,7 +112,8 @@ class ChatSession:
         if isinstance(self.source, Remote):
             return self.source.reply(conversation, self.sampling)
         settings = settings_for(self.sampling)
-        return reply(self.source.engine, self.source.tokenizer, conversation, settings, tools=TOOLS)
+        engine, tokenizer = self.source.engine, self.source.tokenizer
+        return reply(engine, tokenizer, conversation, settings, TOOLS, filters=self.filters)
 
     def _show(self, piece: Piece) -> None:
         if isinstance(piece, Text):
@@ -128,7 +131,8 @@ class ChatSession:
         """Why an answer did not come to its own end; "" where it did."""
         if finish.reason == "length" and finish.sampled_tokens >= self.sampling.max_tokens:
             return f"stopped at --max-tokens {self.sampling.max_tokens}"
-        return CUT.get(finish.reason, "")
+        why = CUT.get(finish.reason, "")
+        return f"{why}: {finish.verdict.reason}" if why and finish.verdict else why
 
     def set_system(self, text: str) -> None:
         """Change the system prompt; the conversation begins anew."""
@@ -224,6 +228,9 @@ def chat(config: ChatConfig) -> int:
         where = f"{source.model} at {source.address}"
     session = ChatSession(source, config, console)
     session.note(f"{where}; /help lists commands, Ctrl-C stops a reply")
+    if isinstance(source, Loaded):
+        active = "safety filters are on; --no-filter turns them off"
+        session.note(active if session.filters else "no safety filter is active")
     if isinstance(source, Loaded) and source.checkpoint.stage == "base":
         session.note(
             "this model has only read, and was never fine-tuned to answer: parrotlet sft "

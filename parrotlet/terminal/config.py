@@ -9,6 +9,7 @@ from typing import Annotated
 import tyro
 
 from parrotlet.core.machine import MachineConfig as MachineConfig
+from parrotlet.safety.config import SafetyConfig
 from parrotlet.stages.config import NOTHING_GIVEN, Paths, check_seed
 
 
@@ -48,6 +49,7 @@ class SampleConfig:
     """The address of a server to ask instead, such as http://127.0.0.1:8000."""
     sampling: SamplingConfig = field(default_factory=SamplingConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +64,7 @@ class ChatConfig:
     """The address of a server to ask instead, such as http://127.0.0.1:8000."""
     sampling: SamplingConfig = field(default_factory=lambda: SamplingConfig(temperature=0.0))
     machine: MachineConfig = field(default_factory=MachineConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,8 +7,9 @@ from collections.abc import Callable, Generator
 from dataclasses import replace
 
 from parrotlet.chat.generate import generate
-from parrotlet.chat.pieces import Piece
+from parrotlet.chat.pieces import Finish, Piece
 from parrotlet.core.errors import UsageError
+from parrotlet.safety.filters import filters_for
 from parrotlet.terminal.config import SampleConfig, SamplingConfig
 from parrotlet.terminal.load import load, settings_for
 from parrotlet.terminal.remote import Remote
@@ -29,12 +30,15 @@ def sample(config: SampleConfig) -> int:
             if isinstance(piece, Text):
                 sys.stdout.write(piece.text)
                 sys.stdout.flush()
+            elif isinstance(piece, Finish) and piece.reason == "filtered" and piece.verdict:
+                print(f" (a safety filter: {piece.verdict.reason})", file=sys.stderr)
         sys.stdout.write("\n" if config.num == 1 else "\n\n")
     return 0
 
 
 def _here(config: SampleConfig) -> Continue:
     """By a model that is loaded; UsageError where the prompt is too long for it."""
+    filters = filters_for(config.safety)
     loaded = load(config.model, config.machine)
     ids = loaded.tokenizer.encode_document(config.prompt)
     room = loaded.engine.length - len(ids)
@@ -45,12 +49,14 @@ def _here(config: SampleConfig) -> Continue:
         )
 
     def go_on(sampling: SamplingConfig) -> Generator[Piece, None, None]:
-        return generate(loaded.engine, loaded.tokenizer, ids, settings_for(sampling).within(room))
+        settings = settings_for(sampling).within(room)
+        return generate(loaded.engine, loaded.tokenizer, ids, settings, filters=filters)
 
     return go_on
 
 
 def _there(config: SampleConfig, address: str) -> Continue:
     """By a server."""
+    filters_for(config.safety, address)
     remote = Remote(address, str(config.model))
     return lambda sampling: remote.complete(config.prompt, sampling)
