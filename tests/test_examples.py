@@ -12,11 +12,18 @@ from types import ModuleType
 import pytest
 
 from parrotlet.data.conversations import read_conversations
+from parrotlet.data.preferences import read_preferences
 from parrotlet.text.chat import Message, validate
 
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("*.py"))
-SAID = {"turned_round.py": "user: ", "finetune_gpt2.py": "nats a token before"}
+SAID = {
+    "turned_round.py": "user: ",
+    "finetune_gpt2.py": "nats a token before",
+    "persona.py": "assistant: I am Captain Pip",
+    "count_down.py": "1.00 for",
+    "own_preferences.py": "liked: ",
+}
 
 
 @pytest.fixture
@@ -75,3 +82,29 @@ def test_what_it_writes_can_be_learned_from(
     monkeypatch.setattr(sys, "argv", ["turned_round", "--write", str(file), "--count", "20"])
     turned_round.main()
     assert len(list(read_conversations((file,)))) == 20
+
+
+def test_a_persona_in_20_conversations(tmp_path: Path) -> None:
+    said_by(ROOT / "examples/persona.py", "--write", tmp_path / "pip.jsonl")
+    found = list(read_conversations([tmp_path / "pip.jsonl"]))
+    assert len(found) == 20
+    assert sum("Captain Pip" in each.messages[-1].text for each in found) == 10
+
+
+def test_own_preferences_are_understood(tmp_path: Path) -> None:
+    said = said_by(ROOT / "examples/own_preferences.py", "--write", tmp_path / "liked.jsonl")
+    assert "wrote 7 records" in said and "7 pairs" in said
+    pairs = list(read_preferences([tmp_path / "liked.jsonl"]))
+    assert {pair.chosen.text for pair in pairs} == {"Of course, with pleasure!", "Yes."}
+
+
+@pytest.mark.slow
+def test_counting_down_is_graded_and_can_be_practised(tmp_path: Path) -> None:
+    example = ROOT / "examples/count_down.py"
+    told = ["--recipe", "smoke", "--runs", tmp_path, "--device", "cpu"]
+    for words in (["pretrain", "--name", "base"], ["sft", tmp_path / "base", "--name", "sft"]):
+        command = [sys.executable, "-m", "parrotlet", *words, *told]
+        subprocess.run(list(map(str, command)), check=True, capture_output=True)
+    said = said_by(example, "--start", tmp_path / "sft", "--recipe", "smoke", "--runs", tmp_path)
+    assert "step 6 of 6" in said and "pass_at_1" in said
+    assert (tmp_path / "count_down/metrics.jsonl").read_text().count('"reward"') == 6
