@@ -62,7 +62,7 @@ class DpoConfig(Checked):
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     context: int | None = None
-    """The longest prompt with its reply, in tokens; left out, the model's context. A row holds both
-    replies: twice as much."""
+    """The longest prompt with its reply, in tokens; left out, the model's context, at most
+    1,024. A row holds both replies: twice as much."""
     prompts: tuple[str, ...] = ("Hello!", "Who are you?")
     """What the user says in the samples taken while training."""

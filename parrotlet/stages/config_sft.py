@@ -60,6 +60,7 @@ class SftConfig(Checked):
     optim: OptimizerConfig = field(default_factory=OptimizerConfig)
     lora: LoraConfig = field(default_factory=LoraConfig)
     context: int | None = None
-    """Tokens in a row of packed conversations; left out, the model's context."""
+    """Tokens in a row of packed conversations; left out, the model's context, at
+    most 1,024."""
     prompts: tuple[str, ...] = ("Hello!", "Who are you?")
     """What the user says in the samples taken while training."""

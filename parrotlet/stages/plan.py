@@ -13,7 +13,7 @@ from parrotlet.stages.config_pretrain import PretrainConfig, ShapeConfig, Tokeni
 WIDTH_PER_DEPTH = 64
 EVALUATIONS = 10  # in a run, where nothing else is asked for
 DEFAULT_EPOCHS = 4.0  # where no budget is given
-START_CONTEXT = 1024  # the longest rows of a model that is started from, unless asked for
+LONGEST_ROW = 1024  # tokens, of a model that is started from, unless asked for
 EFFICIENCY = 0.35  # of the matrix-product speed, seen in training small models on two cores
 
 
@@ -82,7 +82,7 @@ def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
 
 
 def shape_of(model: ModelConfig) -> ShapeConfig:
-    """The knobs of a model that is there, with rows of at most START_CONTEXT tokens."""
+    """The knobs of a model that is there, with rows of row_length tokens."""
     return ShapeConfig(
         arch=model.arch,
         depth=model.depth,
@@ -90,8 +90,16 @@ def shape_of(model: ModelConfig) -> ShapeConfig:
         heads=model.heads,
         kv_heads=model.kv_heads,
         mlp_width=model.mlp_width,
-        context=min(model.context, START_CONTEXT),
+        context=row_length(None, model),
     )
+
+
+def row_length(asked: int | None, model: ModelConfig) -> int:
+    """Tokens in a row: what is asked for, or the model's context, at most LONGEST_ROW.
+
+    The context of a published model can be so long that one row would not fit into memory.
+    """
+    return asked or min(model.context, LONGEST_ROW)
 
 
 def check_start(config: PretrainConfig, model: ModelConfig) -> None:

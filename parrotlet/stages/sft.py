@@ -21,7 +21,7 @@ from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_json import to_json, with_absolute_paths
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
-from parrotlet.stages.plan import Plan, make_plan
+from parrotlet.stages.plan import Plan, make_plan, row_length
 from parrotlet.stages.record import gone, remember, settled
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
 from parrotlet.stages.samples import answers
@@ -45,7 +45,7 @@ def sft(config: SftConfig, display: Display) -> Path | None:
     directory = run_directory(config.run, f"{config.start.name}-sft")
     config = with_absolute_paths(config)
     start = start_of(config.start, directory)
-    context = config.context or start.config.context
+    context = row_length(config.context, start.config)
     make_plan(start.config, config.budget, context=context, tokens_per_epoch=1)
     with opened(directory, config.run) as runtime:
         tokenizer = checkpoints.load_tokenizer(start)

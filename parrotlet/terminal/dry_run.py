@@ -32,6 +32,7 @@ from parrotlet.stages.plan import (
     check_start,
     make_plan,
     model_config,
+    row_length,
     with_steps,
 )
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
@@ -154,7 +155,7 @@ def _dpo_plan(config: DpoConfig, model: ModelConfig) -> Plan:
     tokens = 2 * config.data.world_pairs * CONVERSATION_TOKENS
     if config.data.data:
         tokens = int(_paths_bytes(config.data.data, RECORD_READERS) / BYTES_PER_TOKEN)
-    context = config.context or model.context
+    context = row_length(config.context, model)
     return make_plan(
         model, config.budget, context=context, row=2 * context, tokens_per_epoch=tokens
     )
@@ -177,7 +178,7 @@ def _sft_plan(config: SftConfig, model: ModelConfig) -> Plan:
     tokens = config.data.world_conversations * CONVERSATION_TOKENS
     if config.data.data:
         tokens = int(_paths_bytes(config.data.data, RECORD_READERS) / BYTES_PER_TOKEN)
-    context = config.context or model.context
+    context = row_length(config.context, model)
     return make_plan(model, config.budget, context=context, tokens_per_epoch=tokens)
 
 

@@ -21,7 +21,7 @@ from parrotlet.optim.config import OptimizerConfig
 from parrotlet.recipes import RECIPES
 from parrotlet.stages.config import BudgetConfig, RunConfig
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig, TokenizerConfig
-from parrotlet.stages.plan import START_CONTEXT, shape_of
+from parrotlet.stages.plan import LONGEST_ROW, row_length, shape_of
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.text import bpe
 from parrotlet.text.template import NATIVE
@@ -122,7 +122,8 @@ def test_a_long_context_is_not_the_length_of_rows() -> None:
         arch="qwen3", vocab_size=300, context=40_960, depth=1, width=32, heads=2, kv_heads=2,
         head_width=16, mlp_width=48, tied=True,
     )  # fmt: skip
-    assert shape_of(long).context == START_CONTEXT < long.context
+    assert shape_of(long).context == row_length(None, long) == LONGEST_ROW < long.context
+    assert row_length(9_000, long) == 9_000
 
 
 def command(folder: Path, *flags: str) -> list[str]:
