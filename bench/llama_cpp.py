@@ -7,8 +7,8 @@ the file in a process of its own, of the Python that has llama-cpp-python (--lla
 in float32, runs here. They work in turn on the same random prompts, greedy, with as many threads
 each, and the others wait. Generation is counted from the first new token on, which ends the prompt.
 A ratio is the median of the pairs' ratios. Weights in the engine: as they are beside f32, packed as
-float16 or int8 beside f16 and q8_0; activations and cache keep each program's own default. On a busy
-machine --clock cpu with --threads 1 counts each program's processor time.
+float16 or int8 beside f16 and q8_0; activations and cache keep each program's own default. On a
+busy machine --clock cpu with --threads 1 counts each program's processor time.
 Prints a card, and one JSON line last.
 """
 
