@@ -1,4 +1,6 @@
-"""Matrices in fewer bytes for the engine's private copy: decoding waits for memory, not for sums.
+"""Maps: a model's matrices as the engine multiplies with them, in fewer bytes where that is asked.
+
+Decoding waits for memory, not for sums. Without packing, weights are read as the model has them.
 
 float16: two bytes a weight, multiplied with float32 activations by FBGEMM (Khudia et al. 2021),
 which PyTorch has on x86. Its 11 bits are closer to the trained weights than bfloat16's 8.
@@ -13,45 +15,54 @@ Not here: other devices than the CPU, and quantised keys and values.
 
 from __future__ import annotations
 
-import copy
+from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
 
 from parrotlet.core.errors import UsageError
-from parrotlet.model.layers import Embedding, Linear
-from parrotlet.model.model import Model
 
 Weights = Literal["float16", "int8"]
+Map = Callable[[Tensor], Tensor]  # x [..., inputs] -> [..., outputs]
 SMALL = 2**18
 TINY = 1e-30  # a row of zeros has no scale
 
 
-class Float16Linear(nn.Module):
+class PlainMap:
+    """Several matrices on one input, their outputs side by side; no copy of weights is made."""
+
+    def __init__(self, weights: Sequence[Tensor], biases: Sequence[Tensor | None]) -> None:
+        self._parts = list(zip(weights, biases, strict=True))
+
+    def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+        if len(self._parts) == 1:
+            return F.linear(x, *self._parts[0])
+        return torch.cat([F.linear(x, *part) for part in self._parts], -1)
+
+
+class Float16Map:
     """x W^T (+ b) for float32 x."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        bias = None if bias is None else bias.float()
-        self._packed: Any = torch.ops.quantized.linear_prepack_fp16(weight.float(), bias)
+        self._packed: Any = torch.ops.quantized.linear_prepack_fp16(weight, bias)
+        self._multiply = torch.ops.quantized.linear_dynamic_fp16.default
 
-    def forward(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        return cast(Tensor, torch.ops.quantized.linear_dynamic_fp16(x, self._packed))
+    def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+        return cast(Tensor, self._multiply(x, self._packed))
 
 
-class Int8Linear(nn.Module):
+class Int8Map:
     """x W^T (+ b) for float32 x, by integers."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        super().__init__()
-        scales = weight.float().abs().amax(1).clamp_(min=TINY) / 127
-        self._weight = (weight.float() / scales[:, None]).round_().to(torch.int8)
-        self._scales = scales
-        self._bias = None if bias is None else bias.float()
+        self._scales = weight.abs().amax(1).clamp_(min=TINY) / 127
+        self._weight = (weight / self._scales[:, None]).round_().to(torch.int8)
+        self._bias = bias
 
-    def forward(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
+    def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
         rows = x.reshape(-1, x.shape[-1])
         steps = torch.linalg.vector_norm(rows, torch.inf, -1, keepdim=True).clamp_(min=TINY)
         steps.mul_(1 / 127)
@@ -71,32 +82,29 @@ def can_pack(weights: Weights) -> bool:
     return weights == "float16" or bool(torch.cpu.get_capabilities().get("avx512_vnni"))
 
 
-def pack(model: Model, weights: Weights) -> Model:
-    """A copy whose matrices are packed and whose activations are float32.
-
-    UsageError where the device or the processor has no kernels for it.
-    """
-    device = next(model.parameters()).device
+def check_packing(weights: Weights, device: torch.device) -> None:
+    """UsageError where the device or the processor has no kernels for it."""
     if device.type != "cpu" or not can_pack(weights):
         raise UsageError(
-            f"quantize {weights} needs a CPU with the instructions for it, and this runs on "
-            f"{device.type}; leave it out"
+            f"quantize {weights} needs a CPU with the instructions for it, which this {device.type}"
+            " has not; leave it out"
         )
-    memo: dict[int, Any] = {}
-    for module in model.modules():
-        if isinstance(module, Linear):
-            memo[id(module)] = _packed(module.weight, module.bias, weights)
-    packed = copy.deepcopy(model, memo).requires_grad_(False).eval()
-    packed.compute_dtype = torch.float32
-    if getattr(packed, "head", None) is None:  # tied: the head gets a matrix of its own
-        embedding = cast(Embedding, model.embed)
-        packed.head = _packed(embedding.weight, None, weights)
-    packed.float()
-    cast(Embedding, packed.embed).to(torch.float16)  # looked up, a row at a time
-    return packed
 
 
 @torch.no_grad()
-def _packed(weight: Tensor, bias: Tensor | None, weights: Weights) -> nn.Module:
-    small = weights == "float16" or weight.numel() < SMALL
-    return (Float16Linear if small else Int8Linear)(weight, bias)
+def make_map(
+    weights: Sequence[Tensor],
+    biases: Sequence[Tensor | None],
+    dtype: torch.dtype,
+    quantize: Weights | None,
+) -> Map:
+    """One map of several matrices with as many inputs; `dtype` is that of the activations."""
+    if quantize is None:
+        cast_biases = [None if bias is None else bias.detach().to(dtype) for bias in biases]
+        return PlainMap([weight.detach().to(dtype) for weight in weights], cast_biases)
+    weight = torch.cat([each.detach().float() for each in weights])
+    given = [bias.detach().float() for bias in biases if bias is not None]
+    bias = torch.cat(given) if given else None
+    if quantize == "float16" or weight.numel() < SMALL:
+        return Float16Map(weight, bias)
+    return Int8Map(weight, bias)

@@ -60,16 +60,20 @@ class SlotContext:
         starts: Int[Tensor, " B"],
         ids: Int[Tensor, "B T"],
         longest: int,
+        level: bool = False,
     ) -> None:
         """`slots`: all different. `longest`: at least max(starts) + T, at most the cache's length.
 
         It bounds what attention reads; given as a number, no device has to be asked for it.
+        `level` says that all starts are equal and `longest` is their end: one new token then sees
+        all that is read, and needs no mask.
         """
         assert longest <= cache.length, f"{longest} tokens do not fit in a slot of {cache.length}"
         assert not torch.is_grad_enabled(), "a cache would keep every pass's graph alive"
         self.positions = starts[:, None] + torch.arange(ids.shape[1], device=ids.device)
         self._cache = cache
         self._longest = longest
+        self._sees_all = level and ids.shape[1] == 1
         self._slots = slots[:, None]
         self._reads = _reads(slots)
         self._masks: dict[int | None, Tensor] = {}
@@ -89,23 +93,28 @@ class SlotContext:
         keys[self._slots, :, self.positions] = k
         values[self._slots, :, self.positions] = v
         mask = self._mask(window, q.dtype)
+        if len(self._reads) == 1:
+            return self._read(self._reads[0][1], q, keys, values, mask)
         mixed = [
-            softmax_attention(
-                q[rows],
-                keys[:, :, : self._longest][slots].transpose(1, 2),
-                values[:, :, : self._longest][slots].transpose(1, 2),
-                None if mask is None else mask[rows],
-            )
+            self._read(slots, q[rows], keys, values, None if mask is None else mask[rows])
             for rows, slots in self._reads
         ]
-        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+        return torch.cat(mixed)
+
+    def _read(
+        self, slots: slice | Tensor, q: Tensor, keys: Tensor, values: Tensor, mask: Tensor | None
+    ) -> Float[Tensor, "B T H C"]:
+        """Attention of some rows over their slots, up to `longest`."""
+        k, v = keys[slots, :, : self._longest], values[slots, :, : self._longest]
+        return softmax_attention(q, k.transpose(1, 2), v.transpose(1, 2), mask)
 
     def _mask(self, window: int | None, dtype: torch.dtype) -> Float[Tensor, "B 1 T S"] | None:
         """0 where a token sees a place, -inf elsewhere; made by the first layer that asks.
 
-        None where all starts are 0, as `longest` shows: that is plain causal attention.
+        None where all starts are 0, as `longest` shows: that is plain causal attention. And where
+        a row's one token sees all that is read.
         """
-        if window is None and self._longest == self.positions.shape[1]:
+        if window is None and (self._sees_all or self._longest == self.positions.shape[1]):
             return None
         if window not in self._masks:
             places = torch.arange(self._longest, device=self.positions.device)
