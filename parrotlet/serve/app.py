@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
 from parrotlet import __version__
+from parrotlet.chat.pieces import Finish, Piece
 from parrotlet.core.errors import ParrotletError
 from parrotlet.safety.filters import Filters
 from parrotlet.serve import prepare
@@ -183,9 +184,16 @@ class Service:
                 first = time.monotonic()
                 self.metrics.first_token.observe(first - begin)
             yield chunks.take(pieces)
+            self._count_blocks(piece for _, piece in pieces)
         self._count(chunks.counted, begin, first or begin)
         if body.stream_options is not None and body.stream_options.include_usage:
             yield [chunks.usage()]
+
+    def _count_blocks(self, pieces: Iterable[Piece]) -> None:
+        for piece in pieces:
+            if isinstance(piece, Finish) and piece.verdict and piece.verdict.stops:
+                verdict = piece.verdict
+                self.metrics.filtered.labels(verdict.direction, verdict.category).inc()
 
     def _count(self, usage: Any, begin: float, first: float) -> None:
         end = time.monotonic()

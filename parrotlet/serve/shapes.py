@@ -10,7 +10,7 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any
 
 from parrotlet.chat.pieces import Asked, Finish, Piece
 from parrotlet.engine.request import Scored
@@ -26,34 +26,6 @@ FINISH: Mapping[str, str] = {
     "filtered": "content_filter",
     "cancelled": "abort",  # the server stops
 }
-
-
-class Shape(Protocol):
-    """How one kind of answer is written."""
-
-    object: str
-    streamed: str  # the object of a chunk
-    prefix: str  # of ids
-
-    def first(self, index: int) -> Json | None:
-        """The choice of the chunk before all others."""
-        ...
-
-    def words(self, index: int, text: str, tokens: Sequence[Scored]) -> Json:
-        """The choice of a chunk of text."""
-        ...
-
-    def other(self, index: int, piece: Piece) -> Json | None:
-        """The choice of a chunk of anything else but the end."""
-        ...
-
-    def end(self, index: int, reason: str) -> Json:
-        """The choice of an answer's last chunk."""
-        ...
-
-    def fold(self, index: int, choices: Iterable[Json]) -> Json:
-        """The whole choice that the choices of chunks make."""
-        ...
 
 
 class ChatShape:
@@ -181,6 +153,9 @@ class CompletionShape:
             for name, values in (choice["logprobs"] or {}).items():
                 whole["logprobs"][name] += values
         return whole
+
+
+Shape = ChatShape | CompletionShape
 
 
 class Chunks:

@@ -327,7 +327,7 @@ def test_f22_one_answer_that_fails_fails_alone() -> None:
                 raise ValueError("a bug in a filter")
             return Verdict("allow")
 
-    scripts = (script("xyz"), script("abc", "<|end|>"))
+    scripts = (script("xyz", "<|end|>"), script("abc", "<|end|>"))
     with in_thread(scripted(*scripts), filters=load_filters(more=[Broken()])) as server:
         first = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)
         assert first.status_code == 500 and "bug" not in first.text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import subprocess
 import sys
@@ -23,6 +24,7 @@ from tiny_server import (
     tokenizer,
 )
 
+from parrotlet.cli import _call
 from parrotlet.core.errors import UsageError
 from parrotlet.core.machine import MachineConfig, free_memory
 from parrotlet.safety.filter import Verdict
@@ -189,7 +191,7 @@ def test_filters_judge_answers_and_moderations() -> None:
         choice = httpx2.post(server.address + CHAT, json=refused).json()["choices"][0]
         assert choice["finish_reason"] == "content_filter"
         assert "help with that" in choice["message"]["content"]
-        asked = {"input": ["a dog", "kill yourself"]}
+        asked = {"input": ["How do I bake a cake for my sister?", "kill yourself"]}
         results = httpx2.post(f"{server.address}/v1/moderations", json=asked).json()["results"]
         assert [each["flagged"] for each in results] == [False, True]
         assert results[1]["categories"]["hate"] and results[1]["category_scores"]["hate"] == 1
@@ -249,3 +251,21 @@ def test_names(runs: Path, tmp_path: Path) -> None:
     step = runs / "tiny" / "step_000000"
     found = find_all([str(demo), f"mine={runs / 'tiny'}", str(step)])
     assert list(found) == ["demo-sft", "demo-base", "mine", "tiny-step_000000"]
+
+
+def test_a_head_without_end_is_cut_off() -> None:
+    with in_thread(scripted()) as server:
+        host, port = server.address.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port))) as client:
+            client.sendall(b"GET /health HTTP/1.1\r\nHost: localhost\r\nX-Long: ")
+            with pytest.raises(OSError):
+                for _ in range(10_000):
+                    client.sendall(b"x" * 65_536)
+        assert httpx2.get(f"{server.address}/health").status_code == 200
+
+
+def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "parrotlet.serve.server")
+    monkeypatch.setitem(sys.modules, "uvicorn", None)
+    with pytest.raises(UsageError, match=r"package uvicorn: pip install 'parrotlet\[serve\]'"):
+        _call("parrotlet.serve.server:serve", None, "serve")

@@ -45,8 +45,8 @@ QUESTIONS = [
 
 def score(model: Any, context: str, choice: str) -> float:
     """The log-likelihood of a choice after its context, straight from the model."""
-    whole = [tokenizer().bos_id, *tokenizer().encode(f"{context} {choice}")]
-    begin = 1 + len(tokenizer().encode(context))
+    whole = tokenizer().encode_document(f"{context} {choice}")
+    begin = len(tokenizer().encode_document(context))
     with torch.inference_mode():
         rows = torch.tensor([whole])
         scores = model(rows, CausalContext.of(rows))[0].float().log_softmax(-1)

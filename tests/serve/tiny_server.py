@@ -151,7 +151,7 @@ def tiny_models(runs: Path, *, slots: int = 32, names: Sequence[str] = ("tiny", 
     return load_all(found, machine, slots=slots, keep=False)
 
 
-ENDLESS = [65] * 20_000  # longer than any test lasts
+ENDLESS = [65] * 30_000  # longer than any test lasts
 
 
 def scripted(*scripts: Sequence[int], slots: int = 2, length: int = 30_000) -> Models:
