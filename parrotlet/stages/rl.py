@@ -15,9 +15,7 @@ from pathlib import Path
 import torch
 
 from parrotlet.chat.answer import GenerateSettings
-from parrotlet.core.errors import DataError, TrainingError, UsageError
-from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS
+from parrotlet.core.errors import DataError, UsageError
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.batch import IGNORE, Batch, Step
 from parrotlet.data.permutation import derive_key, permute
@@ -42,6 +40,7 @@ from parrotlet.stages.rollouts import (
     set_advantages,
 )
 from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of
+from parrotlet.stages.watch import Watch
 from parrotlet.tasks.gsm8k import GSM8K
 from parrotlet.tasks.table import PRACTICE, TASKS
 from parrotlet.tasks.task import Example, Task
@@ -54,7 +53,6 @@ from parrotlet.train.parallel import on_main
 from parrotlet.train.tally import Tally
 
 MOST_WEIGHT = 2.0  # of a token whose sampling is corrected for
-NOTHING, ENDED = 0.02, 0.1  # rewards and shares of replies below which nothing is left to learn
 
 
 def rl(config: RlConfig, display: Display, tasks: tuple[Task, Task] | None = None) -> Path | None:
@@ -311,46 +309,3 @@ def _corrected(model: Model, batch: Batch, config: RlConfig) -> Batch:
     extra = {**there.extra, "weight": there.extra["weight"].clone()}
     extra["weight"][learned] = ratio.clamp(max=MOST_WEIGHT)
     return replace(there, extra=extra)
-
-
-class Watch:
-    """Ends a run whose policy has collapsed, by TrainingError; what was saved before stays."""
-
-    def __init__(self, directory: Path, patience: int) -> None:
-        self._directory = directory
-        self._patience = patience
-        self._seen: list[Mapping[str, float]] | None = None
-
-    def __call__(self, means: Mapping[str, float]) -> None:
-        """Take in one step; a run that goes on reads those before from its metrics."""
-        if self._seen is None:
-            lines = JsonLines(self._directory / METRICS)
-            self._seen = [record for record in lines if "reward" in record]
-        if "reward" not in means:
-            return
-        self._seen.append(means)
-        problem = collapse(self._seen, self._patience)
-        if problem:
-            raise TrainingError(
-                f"the policy has collapsed after {len(self._seen)} rounds: {problem}; earlier "
-                f"checkpoints are in {self._directory}: lower the learning rates, or set --kl"
-            )
-
-
-def collapse(seen: Sequence[Mapping[str, float]], patience: int) -> str | None:
-    """What is wrong with the last `patience` rounds, held against the first; None for nothing."""
-    if len(seen) < 2 * patience:
-        return None
-
-    def mean(name: str, rounds: Sequence[Mapping[str, float]]) -> float:
-        return sum(each[name] for each in rounds) / len(rounds)
-
-    first, last = seen[:patience], seen[-patience:]
-    before, now = mean("reward", first), mean("reward", last)
-    if before > NOTHING and now < before / 2:
-        return f"rewards have fallen from {before:.3f} to {now:.3f}"
-    if mean("ended", last) < ENDED < mean("ended", first):
-        return f"only {mean('ended', last):.0%} of the replies end by themselves"
-    if mean("flat_groups", last) == 1 and now < NOTHING:
-        return "all replies to a question are the same, and wrong"
-    return None

@@ -158,9 +158,7 @@ def run_stage(
         measure=measure,
     )
     if last is None and stage.before:
-        found = {name: round(value, 4) for name, value in stage.evaluate(state.model).items()}
-        display.say("before: " + ", ".join(f"{key} {value}" for key, value in found.items()))
-        on_main(lambda: settle(directory, {"before": found}), runtime)
+        on_main(lambda: _keep_before(stage, state.model, directory, display), runtime)
     stage.tally.clear()
     return drive(
         state,
@@ -179,6 +177,13 @@ def run_stage(
         metrics=JsonLines(directory / METRICS),
         samples=JsonLines(directory / SAMPLES),
     )
+
+
+def _keep_before(stage: Stage, model: Model, directory: Path, display: Display) -> None:
+    """Say and keep what the model can do before the first step."""
+    found = {name: round(value, 4) for name, value in stage.evaluate(model).items()}
+    display.say("before: " + ", ".join(f"{name} {value}" for name, value in found.items()))
+    settle(directory, {"before": found})
 
 
 def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:

@@ -28,9 +28,10 @@ from parrotlet.model.context import CausalContext
 from parrotlet.stages.config import RunConfig
 from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.pretrain import pretrain
-from parrotlet.stages.rl import _corrected, collapse, rl
+from parrotlet.stages.rl import _corrected, rl
 from parrotlet.stages.rollouts import Rollout, batch_of, batches_of, grade, roll, set_advantages
 from parrotlet.stages.sft import sft
+from parrotlet.stages.watch import collapse
 from parrotlet.tasks.table import PRACTICE, TASKS
 from parrotlet.tasks.task import Example
 from parrotlet.text.chat import Message, Text, ToolCall, ToolResult
