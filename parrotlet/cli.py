@@ -31,6 +31,7 @@ from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import shape_of
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
+from parrotlet.terminal.config_web import WebConfig
 from parrotlet.terminal.stored import stored_model
 
 
@@ -92,6 +93,11 @@ VERBS = {
         ServeConfig,
         "parrotlet.serve.server:serve",
         extra="serve",
+    ),
+    "web": Verb(
+        "a page to chat, to watch runs and to look inside models",
+        WebConfig,
+        "parrotlet.terminal.web:web",
     ),
     "import": Verb(
         "start from GPT-2 or Qwen3 as others publish them",

@@ -130,6 +130,18 @@ def finish_file(path: Path) -> None:
     sync_directory(path.parent)
 
 
+def set_aside(path: Path) -> Path:
+    """Give `path`, which cannot be used, another name beside it; that name. RunError if it fails."""
+    number = 1
+    while (other := path.with_name(f"{path.name}.aside-{number}")).exists():
+        number += 1
+    try:
+        os.rename(path, other)  # on Windows it fails rather than replace what came between
+    except OSError as error:
+        raise RunError(f"cannot rename {path}: {error.strerror or error}") from error
+    return other
+
+
 @contextmanager
 def lock(directory: Path) -> Iterator[None]:
     """Hold the run directory for this process; RunError where another process holds it.
