@@ -47,7 +47,7 @@ from parrotlet.train.tally import Tally
 
 LEAST_STEPS, USEFUL_STEPS = 10, 100  # of a run measured in minutes: refused below, advised
 FEW_STEPS = 50  # fewer are too few for the schedule to do much: smaller batches give more
-MEASURED_STEPS = 4  # timed before a run of --minutes; one more goes before them
+MEASURED_STEPS = 16  # at most, timed before a run of --minutes; one more goes before them
 TIMING_SECONDS, TIMING_SHARE = 2.0, 0.1  # timing ends after these, whichever comes first
 
 
