@@ -50,7 +50,7 @@ def _world(checkpoint: Checkpoint, config: EvalConfig, console: Console) -> dict
 
 
 def _bpb(checkpoint: Checkpoint, config: EvalConfig, console: Console) -> dict[str, Any]:
-    """Bits per byte on files, all of them, in rows of the model's context."""
+    """Bits per byte on files, all of them, in rows of the model's context, at most ROW_TOKENS."""
     if not config.data:
         raise UsageError("name the text to measure on: --data FILES")
     source = open_sources(config.data, column=config.column)
@@ -58,8 +58,8 @@ def _bpb(checkpoint: Checkpoint, config: EvalConfig, console: Console) -> dict[s
     tokens = encoded(source, load_tokenizer(checkpoint))
     if len(tokens) < 2:
         raise DataError(f"{len(tokens)} tokens of text are too few to measure on; name more text")
-    context = checkpoint.config.context
-    batches = evaluation_batches(tokens, context, max(1, ROW_TOKENS // context))
+    context = min(checkpoint.config.context, ROW_TOKENS)
+    batches = evaluation_batches(tokens, context, ROW_TOKENS // context)
     model = load_model(checkpoint, runtime)
     result = bits_per_byte(model, batches, tokens.num_bytes, runtime.device)
     console.print(
