@@ -232,8 +232,8 @@ def test_sizes() -> None:
     """The bounds of DESIGN section 2, and files and functions one can read."""
     counts = by_layer()
     weekend = sum(counts[layer] for layer in WEEKEND)
-    assert weekend < 6_000, f"the weekend path has {weekend} lines of code"
-    assert counts.total() < 19_000
+    assert weekend < 7_500, f"the weekend path has {weekend} lines of code"
+    assert counts.total() < 22_000
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in modules()}
     for path, count in lines.items():
         assert count <= 320, f"{path} has {count} lines"
