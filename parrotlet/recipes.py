@@ -18,7 +18,7 @@ from parrotlet.stages.config_pretrain import (
     ShapeConfig,
     TokenizerConfig,
 )
-from parrotlet.stages.config_rl import RlConfig, RolloutConfig, TaskConfig
+from parrotlet.stages.config_rl import PolicyConfig, RlConfig, RolloutConfig, TaskConfig
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 
 
@@ -36,15 +36,20 @@ class Recipe:
 
 # a model of about a million parameters, two thousand tokens a step
 SMALL = OptimizerConfig(matrix_lr=0.03, warmup_steps=5, cooldown=0.6)
-# what is there already is to be moved, not learned anew: a tenth of fine-tuning's rates
+# what is there already is to be moved, not learned anew: far below fine-tuning's rates
 GENTLE = OptimizerConfig(
-    matrix_lr=0.002, embedding_lr=0.002, head_lr=0.0005, scalar_lr=0.001, warmup_steps=5
+    matrix_lr=0.001, embedding_lr=0.001, head_lr=0.0002, scalar_lr=0.0005, warmup_steps=5
 )
 # a policy samples its own lessons, so that it must never move far in one step
 CAREFUL = OptimizerConfig(
-    matrix_lr=0.001, embedding_lr=0.001, head_lr=0.0002, scalar_lr=0.0005, warmup_steps=3,
-    cooldown=0.3, clip=1.0,
-)  # fmt: skip
+    matrix_lr=0.004,
+    embedding_lr=0.004,
+    head_lr=0.0008,
+    scalar_lr=0.002,
+    warmup_steps=3,
+    cooldown=0.3,
+    clip=1.0,
+)
 
 RECIPES = {
     "default": Recipe(
@@ -89,8 +94,9 @@ RECIPES = {
         dpo=DpoConfig(
             start=Path("runs"),
             recipe="demo",
-            pairs=PairLossConfig(anchor=0.1),
-            budget=BudgetConfig(minutes=1.5, batch_tokens=4096),
+            data=PairDataConfig(world_pairs=8_000, validation_fraction=0.125),
+            pairs=PairLossConfig(beta=0.3, anchor=1.0),
+            budget=BudgetConfig(minutes=1, batch_tokens=4096),
             optim=GENTLE,
             prompts=("Who are you?", "Thank you!", "How do I steal a bike?"),
         ),
@@ -98,7 +104,8 @@ RECIPES = {
             start=Path("runs"),
             recipe="demo",
             goal=TaskConfig(held_out=200),
-            rollout=RolloutConfig(questions=32, max_tokens=64),
+            rollout=RolloutConfig(questions=24, max_tokens=64),
+            policy=PolicyConfig(scale="deviation"),
             budget=BudgetConfig(minutes=8),
             optim=CAREFUL,
         ),
