@@ -40,12 +40,13 @@ def test_the_plan_is_what_the_run_does(tmp_path: Path, capsys: pytest.CaptureFix
     about = json.loads((checkpoint / "parrotlet.json").read_text())
     assert f"width {about['model']['width']}," in value(said, "model")
     run = str(tmp_path / "x")
-    for verb in ("sample", "chat", "sft", "resume"):
+    for verb in ("sample", "chat", "sft", "dpo", "resume"):
         said = dry(capsys, verb, run)
         assert f"width {about['model']['width']}," in value(said, "model")
         assert value(said, "parameters")
         assert "MiB" in value(said, "memory")
         assert value(said, "time")
+    assert value(dry(capsys, "rl", run, "--recipe", "smoke"), "a round").startswith("4 questions")
 
 
 @pytest.mark.parametrize("verb", ["demo", "tokenizer", "pretrain"])
