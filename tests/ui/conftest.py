@@ -1,0 +1,144 @@
+"""The page as a real process beside a scripted server, and a real browser, where there is one."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from scripted_api import Scripted, scripted_api
+
+BROWSERS = ("chromium", "chromium-headless-shell", "google-chrome", "chromium-browser")
+FLAGS = (
+    "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+    "--disable-background-networking", "--disable-component-update", "--disable-sync",
+)  # fmt: skip
+
+
+@dataclass
+class Page:
+    """A page that runs."""
+
+    address: str
+    api: Scripted
+    home: Path
+    process: subprocess.Popen[str]
+
+
+def free_port() -> int:
+    with socket.socket() as trial:
+        trial.bind(("127.0.0.1", 0))
+        port: int = trial.getsockname()[1]
+        return port
+
+
+@contextmanager
+def running_page(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """`parrotlet web ARGUMENTS` until the block ends."""
+    port = free_port()
+    command = [sys.executable, "-m", "parrotlet", "web", *map(str, arguments), "--no-browser"]
+    process = subprocess.Popen(
+        [*command, "--port", str(port)], text=True, stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT, env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        said = []
+        for line in process.stdout:
+            said.append(line)
+            if line.startswith("chat at"):
+                break
+        else:
+            raise AssertionError("".join(said))
+        yield f"http://127.0.0.1:{port}", process
+    finally:
+        process.terminate()
+        process.communicate(timeout=60)
+
+
+@pytest.fixture
+def api() -> Iterator[Scripted]:
+    """A scripted server."""
+    with scripted_api() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
+    """The page, beside a scripted server."""
+    run = tmp_path_factory.mktemp("run")
+    with (
+        scripted_api() as server,
+        running_page(run, "--api-url", server.address) as (address, process),
+    ):
+        yield Page(address, server, run / "web", process)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Any]:
+    """Headless Chromium of this machine, driven by Playwright; skips where there is none."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
+    path = next((found for name in BROWSERS if (found := shutil.which(name))), None)
+    if path is None:
+        pytest.skip("no Chromium is installed (Debian: apt-get install chromium)")
+    with playwright.sync_playwright() as started:
+        launched = started.chromium.launch(executable_path=path, args=list(FLAGS))
+        yield launched
+        launched.close()
+
+
+class Tab:
+    """A tab, and what it asked of other hosts, or said in dialogs."""
+
+    def __init__(self, browser: Any) -> None:
+        self.context = browser.new_context(viewport={"width": 1280, "height": 800})
+        self.page = self.context.new_page()
+        self.page.set_default_timeout(120_000)
+        self.strangers: list[str] = []
+        self.dialogs: list[str] = []
+        self.context.on("request", self._asked)
+        self.page.on("dialog", self._dialog)
+
+    def _asked(self, request: Any) -> None:
+        if not request.url.startswith(("http://127.0.0.1:", "data:", "blob:")):
+            self.strangers.append(request.url)
+
+    def _dialog(self, dialog: Any) -> None:
+        self.dialogs.append(dialog.message)
+        dialog.dismiss()
+
+    def say(self, text: str) -> None:
+        box = self.page.get_by_placeholder("Message")
+        box.and_(self.page.locator(":enabled")).wait_for()
+        box.fill(text)
+        box.press("Enter")
+
+    def sees(self, text: str) -> None:
+        self.page.get_by_text(text).first.wait_for()
+
+    def facts(self, number: int) -> None:
+        """Wait until so many replies are whole and can be rated."""
+        self.page.locator("[class*='st-key-facts-']").nth(number - 1).wait_for()
+
+    def whole(self) -> None:
+        """No exception box, nothing asked of anybody else, no dialog."""
+        assert self.page.locator("[data-testid='stException']").count() == 0
+        assert self.strangers == [] and self.dialogs == []
+
+
+@pytest.fixture
+def tab(browser: Any, page: Page) -> Iterator[Tab]:
+    """A new tab with the chat page open."""
+    opened = Tab(browser)
+    opened.page.goto(page.address)
+    opened.sees("What shall we talk about?")
+    yield opened
+    opened.context.close()
