@@ -5,9 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from parrotlet.core.log import get_logger
 from parrotlet.core.machine import MachineConfig
 from parrotlet.core.runtime import make_runtime
 from parrotlet.engine.engine import Engine
+from parrotlet.engine.fidelity import packing_error
 from parrotlet.model.model import Model
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokenizer
@@ -29,4 +31,11 @@ def load(source: Path | Checkpoint, machine: MachineConfig, *, slots: int = 1) -
     runtime = make_runtime(machine.device, machine.dtype)
     model = load_model(checkpoint, runtime)
     engine = Engine(model, slots=slots, quantize=machine.quantize)
-    return Loaded(checkpoint, engine, load_tokenizer(checkpoint), model)
+    tokenizer = load_tokenizer(checkpoint)
+    if machine.quantize is not None:
+        get_logger("engine").warning(
+            "matrices packed as %s: log-probabilities move by %.4f nats on average",
+            machine.quantize,
+            packing_error(engine, model, tokenizer.encode_document("")),
+        )
+    return Loaded(checkpoint, engine, tokenizer, model)

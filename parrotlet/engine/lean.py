@@ -208,7 +208,7 @@ class LeanSwift(Lean):
         return self._normed(x)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
-        return self._head(hidden).div_(LOGIT_CAP).tanh_().mul_(LOGIT_CAP)
+        return self._head(hidden / LOGIT_CAP).tanh_().mul_(LOGIT_CAP)
 
 
 LEAN: dict[str, type[Any]] = {"gpt2": LeanGPT2, "qwen3": LeanQwen3, "swift": LeanSwift}

@@ -81,7 +81,8 @@ class Sampler:
         logits = logits.float()
         requests = [self._held(slot) for slot in slots]
         scores = self._adjusted(logits, list(slots), requests)
-        chosen = scores.argmax(-1)
+        top, chosen = scores.max(-1)  # of equals the first
+        top = top if scores is logits else logits.amax(-1)
         groups: dict[bool, list[int]] = {}
         for row, request in enumerate(requests):
             if request.sampling.temperature > 0:
@@ -92,7 +93,7 @@ class Sampler:
             uniforms = torch.tensor(numbers, dtype=torch.float32, device=self._device)
             part = scores if len(rows) == len(scores) else scores[rows]
             chosen[rows] = choose(part, [requests[row].sampling for row in rows], uniforms)
-        sums = logits.logsumexp(-1)
+        sums = top + (logits - top[:, None]).exp_().sum(-1).log_()  # logsumexp, the maximum known
         logprobs = (logits.gather(1, chosen[:, None])[:, 0] - sums).tolist()
         tokens = chosen.tolist()
         _refuse_nan(logprobs)
