@@ -8,7 +8,7 @@ VENV_PYTHON = .venv/bin/python
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all check bench faults lines set-up set-up-dev
+.PHONY: help demo test test-all check bench bench-safety faults lines set-up set-up-dev
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
@@ -26,6 +26,9 @@ check: set-up-dev ## lint, format and types
 	@$(VENV_PYTHON) -m ruff check .
 	@$(VENV_PYTHON) -m ruff format --check .
 	@$(VENV_PYTHON) -m mypy
+
+bench-safety: set-up ## what the safety filters catch (ARGS="--data FOLDER")
+	@$(VENV_PYTHON) bench/safety.py $(ARGS)
 
 bench: set-up ## time to nanoGPT's own loss (ARGS="--nanogpt CHECKOUT --text input.txt")
 	@$(VENV_PYTHON) bench/train.py $(ARGS)

@@ -2,6 +2,7 @@
 
 python docs/update_readme.py --demo runs/demo
 python docs/update_readme.py --bench bench/results/train.json
+python docs/update_readme.py --safety bench/results/safety.json
 """
 
 from __future__ import annotations
@@ -48,16 +49,57 @@ def bench_lines(path: Path) -> list[str]:
     ]
 
 
+def safety_lines(path: Path) -> list[str]:
+    """What the safety filter catches and flags in error, from bench/safety.py's JSON."""
+    found = json.loads(path.read_text(encoding="utf-8"))
+    shipped, at = found["at the shipped limit"], found["at 1% false alarms"]
+
+    def cell(each: dict[str, float]) -> str:
+        return f"{each['rate']:.1%} ({each['low']:.1%} to {each['high']:.1%})"
+
+    rows = {
+        "harmless instructions flagged": "benign",
+        "harmless talk of the embedded world flagged": "everyday talk",
+        "XSTest's safe prompts flagged": "xstest safe",
+        "XSTest's unsafe prompts caught": "xstest unsafe",
+        "AdvBench's requests caught": "advbench",
+        "AdvBench's harmful answers caught": "harmful answers",
+        "harmless answers flagged": "harmless answers",
+    }
+    lines = ["| | of | at the shipped limit | where 1% of the instructions are flagged |"]
+    lines.append("|---|---|---|---|")
+    for name, key in rows.items():
+        count = shipped[key]["count"]
+        lines.append(f"| {name} | {count:,} | {cell(shipped[key])} | {cell(at[key])} |")
+    area = found["moderation"]["any"]
+    kept = min(found["dressed up"].items(), key=lambda each: each[1]["kept"])
+    cost = found["seconds"]
+    return [
+        *lines,
+        "",
+        f"(95% intervals.) OpenAI's {area['count']:,} moderation samples: area under the curve",
+        f"{area['rate']:.3f} ({area['low']:.3f} to {area['high']:.3f}). Of {len(found['dressed up'])}"
+        " ways to dress a request up, the one",
+        f"that hides most ({kept[0]}) leaves {kept[1]['kept']:.0%} of what is caught plain. A check of"
+        " 2 KB takes",
+        f"{1e3 * cost['2 KB, p99']:.1f} ms at the 99th percentile, one of 1 MB"
+        f" {1e3 * cost['1 MB, of words']:.0f} ms.",
+    ]
+
+
 def main() -> None:
     """Update the blocks that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--demo", type=Path)
     parser.add_argument("--bench", type=Path)
+    parser.add_argument("--safety", type=Path)
     arguments = parser.parse_args()
     if arguments.demo:
         replace_block("demo", demo_lines(arguments.demo))
     if arguments.bench:
         replace_block("bench", bench_lines(arguments.bench))
+    if arguments.safety:
+        replace_block("safety", safety_lines(arguments.safety))
 
 
 if __name__ == "__main__":
