@@ -28,7 +28,7 @@ from parrotlet.serve.errors import ApiError, respond
 from parrotlet.serve.guard import Guard, Keys
 from parrotlet.serve.inspect import InspectBody, look
 from parrotlet.serve.metrics import Metrics
-from parrotlet.serve.models import Models
+from parrotlet.serve.models import Models, Served
 from parrotlet.serve.prepare import Prepared
 from parrotlet.serve.schema import (
     Body,
@@ -120,7 +120,9 @@ class Service:
         """Headers that tell of unknown fields; ApiError where these are refused."""
         unknown = body.unknown()
         if unknown and self.strict:
-            raise ApiError(400, f"{unknown[0]!r} is not a known field", "unknown_parameter", None)
+            raise ApiError(
+                400, f"{unknown[0]!r} is not a known field", "unknown_parameter", unknown[0]
+            )
         names = ", ".join(unknown).encode("ascii", "backslashreplace").decode()
         return {WARNING: "ignored unknown fields: " + _printable(names)} if unknown else {}
 
@@ -128,15 +130,9 @@ class Service:
         self, request: Request, body: SamplingBody, prepared: Prepared, headers: dict[str, str]
     ) -> Response:
         """Queue prepared answers, and stream or collect what becomes of them."""
-        lane, limits = prepared.model.lane, self.limits
-        if not self.worker.alive:
-            raise ApiError(503, "the engine has stopped", "unavailable")
-        capacity = limits.slots + limits.queue
-        if len(prepared.answers) > capacity:
-            raise ApiError(400, f"at most {capacity} answers at once", "too_many", "n")
-        if lane.live + len(prepared.answers) > capacity:
-            raise ApiError(429, "too many requests wait already", "queue_full")
-        ticket = Ticket(lane, prepared.answers)
+        limits = self.limits
+        self.check_room(prepared.model, len(prepared.answers))
+        ticket = Ticket(prepared.model.lane, prepared.answers)
         begin = time.monotonic()
         self.worker.submit(ticket)
         streaming = False
@@ -157,6 +153,16 @@ class Service:
         finally:
             if not streaming:
                 self.worker.release(ticket)
+
+    def check_room(self, model: Served, num: int = 1) -> None:
+        """ApiError where so many more answers of a model cannot wait; asked before any work too."""
+        if not self.worker.alive:
+            raise ApiError(503, "the engine has stopped", "unavailable")
+        capacity = self.limits.slots + self.limits.queue
+        if num > capacity:
+            raise ApiError(400, f"at most {capacity} answers at once", "too_many", "n")
+        if model.lane.live + num > capacity:
+            raise ApiError(429, "too many requests wait already", "queue_full")
 
     async def _begun(self, ticket: Ticket) -> None:
         try:
@@ -264,6 +270,7 @@ def _openai(service: Service) -> APIRouter:
     async def chat(request: Request, body: ChatBody) -> Response:
         headers = service.warnings(body)
         model = models.chatting(body.model)
+        service.check_room(model)
         prepared = await asyncio.to_thread(
             prepare.chat, model, body, service.limits, service.filters
         )
@@ -272,8 +279,10 @@ def _openai(service: Service) -> APIRouter:
     @router.post("/completions")
     async def complete(request: Request, body: CompletionBody) -> Response:
         headers = service.warnings(body)
+        model = models.get(body.model)
+        service.check_room(model)
         prepared = await asyncio.to_thread(
-            prepare.completion, models.get(body.model), body, service.limits, service.filters
+            prepare.completion, model, body, service.limits, service.filters
         )
         return await service.answer(request, body, prepared, headers)
 
@@ -364,6 +373,7 @@ def _inside(service: Service) -> APIRouter:
         texts = [body.text or "", *(each.message().text for each in body.messages or ())]
         prepare.check_size(service.limits, "messages", texts)
         model = service.models.get(body.model)
+        service.check_room(model)
         value = await service.worker.call(lambda: look(model, body))
         return JSONResponse(value, headers=headers)
 

@@ -89,12 +89,11 @@ class Guard:
         except ClientGone:
             visit.status = visit.status or 499
         except Exception as error:
-            shown = as_api_error(error)
-            if shown.status_code >= 500:
+            if not isinstance(error, ApiError):
                 log.exception("request %s failed", visit.id)
             if visit.status:  # it has begun: all that is left is to end the connection
                 raise
-            await shown.response()(scope, visit.receive, visit.send)
+            await as_api_error(error).response()(scope, visit.receive, visit.send)
         finally:
             if key is not None:
                 self._active[key] -= 1

@@ -42,8 +42,10 @@ class Ticket:
     def put(self, news: News) -> None:
         """From the worker: pieces of an answer, an error that ends all of them, or None: begun."""
         self.begun = True
+        if self._error is not None:  # it has ended
+            return
         if isinstance(news, Exception):
-            self._error = self._error or news
+            self._error = news
             self._leave(self.unfinished)
         elif news is not None:
             choice, pieces = news
@@ -192,9 +194,8 @@ class Worker:
     def _abort(self) -> None:
         for lane in self.lanes:
             for ticket, _ in lane.waiting:
-                self._outbox.append(
-                    (ticket, ApiError(503, "the server is stopping", "shutting_down"))
-                )
+                stopping = ApiError(503, "the server is stopping", "shutting_down")
+                self._outbox.append((ticket, stopping))
             lane.waiting.clear()
             for answer in lane.homes:
                 lane.engine.cancel(answer.id)

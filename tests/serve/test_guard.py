@@ -269,3 +269,11 @@ def test_what_is_missing_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "uvicorn", None)
     with pytest.raises(UsageError, match=r"package uvicorn: pip install 'parrotlet\[serve\]'"):
         _call("parrotlet.serve.server:serve", None, "serve")
+
+
+def test_strict_refuses_what_it_does_not_know() -> None:
+    with in_thread(scripted(script("a", "<|end|>")), strict=True) as server:
+        refused = httpx2.post(server.address + CHAT, json={**HELLO, "temprature": 1})
+        assert refused.status_code == 400
+        assert refused.json()["error"]["param"] == "temprature"
+        assert httpx2.post(server.address + CHAT, json={**HELLO, "user": "me"}).status_code == 200
