@@ -3,9 +3,9 @@
     python bench/serve.py [--shape depth4|gpt2] [--clients 32] [--tokens 128] [--repeats 3]
                           [--minutes 0]
 
-Random weights, greedy, every answer of the same length. The server is a process of its own, the
-clients another (this one); they share the machine. Each figure is the median of the repeats, taken
-in turn. With --minutes the mixed load of the last part goes on so long, 5% of the clients leaving,
+Random weights, greedy, every answer of the same length, filters off. The server is a process of
+its own, the clients another (this one); they share the machine. Each figure is the median of the
+repeats, taken in turn. With --minutes the mixed load of the last part goes on so long, 5% of the clients leaving,
 and the server's memory is read before and after. Prints a card, and one JSON line last.
 """
 
@@ -155,6 +155,7 @@ def resident(pid: int) -> int:
 def measure(run: Path, arguments: argparse.Namespace) -> dict[str, Any]:
     """All figures."""
     command = [sys.executable, "-m", "parrotlet", "serve", str(run), "--port", "0"]
+    command.append("--no-filter")
     command += ["--slots", str(arguments.clients), "--device", "cpu", "--dtype", arguments.dtype]
     machine = MachineConfig(device="cpu", dtype=arguments.dtype)
     alone, one, all_at_once, firsts = [], [], [], []
