@@ -12,6 +12,7 @@ Prints a card, and one JSON line last.
 from __future__ import annotations
 
 import argparse
+import importlib
 import importlib.util
 import json
 import platform
@@ -25,6 +26,7 @@ from typing import Any
 import torch
 
 from parrotlet.engine.engine import Engine
+from parrotlet.engine.packed import Weights
 from parrotlet.engine.request import Request, SamplingSettings
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
@@ -65,7 +67,7 @@ def make(config: ModelConfig, dtype: str) -> Model:
     return model
 
 
-def ours(model: Model, rows: int, new: int, quantize: str | None, prompts: int = 1) -> Run:
+def ours(model: Model, rows: int, new: int, quantize: Weights | None, prompts: int = 1) -> Run:
     """`prompts` x `rows` answers of the engine; sampled where there are several prompts."""
     engine = Engine(
         model, slots=rows * prompts, length=PROMPT + new, quantize=quantize, reuse=prompts > 1
@@ -100,15 +102,15 @@ class NoSpecials:
 def nanochat(checkout: Path, depth: int, rows: int, new: int, prompts: int = 1) -> Run:
     """nanochat's Engine on its own model of the depth, prompt after prompt as in its RL."""
     sys.path.insert(0, str(checkout))
-    from nanochat.engine import Engine as Theirs
-    from nanochat.gpt import GPT, GPTConfig
+    gpt = importlib.import_module("nanochat.gpt")
+    their_engine = importlib.import_module("nanochat.engine").Engine
 
     width = depth * 64 if depth % 2 == 0 else (depth + 1) * 64
     heads = width // 128
-    config = GPTConfig(n_layer=depth, n_embd=width, n_head=heads, n_kv_head=heads)
-    model = GPT(config)
+    config = gpt.GPTConfig(n_layer=depth, n_embd=width, n_head=heads, n_kv_head=heads)
+    model = gpt.GPT(config)
     model.init_weights()
-    engine = Theirs(model.eval(), NoSpecials())
+    engine = their_engine(model.eval(), NoSpecials())
     how = {"temperature": 0.0} if prompts == 1 else {"temperature": 1.0, "top_k": 50}
 
     def run() -> int:
