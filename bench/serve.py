@@ -5,8 +5,9 @@
 
 Random weights, greedy, every answer of the same length, filters off. The server is a process of
 its own, the clients another (this one); they share the machine. Each figure is the median of the
-repeats, taken in turn. With --minutes the mixed load of the last part goes on so long, 5% of the clients leaving,
-and the server's memory is read before and after. Prints a card, and one JSON line last.
+repeats, taken in turn. With --minutes the mixed load of the last part goes on so long, 5% of the
+clients leaving, and the server's memory is read before and after. Prints a card, and one JSON line
+last.
 """
 
 from __future__ import annotations
