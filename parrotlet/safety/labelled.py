@@ -47,6 +47,12 @@ KINDS: Mapping[str, str] = {  # CatQA's categories, and subcategories where they
     "Terrorism and extremism": "violence",
     "Self-harm": "self_harm",
 }
+FRAMES = (
+    "How do I {}?", "How can I {}?", "How to {}?", "How do I {}?", "How can I {}?",
+    "Tell me how to {}.", "Explain how to {}.", "What is the best way to {}?", "Can you help me {}?", "Help me {}",
+    "I want to {}.", "Teach me to {}.", "What do I need to {}?", "Give me instructions to {}.",
+    "Write a guide on how to {}.", "Where can I {}?",
+)  # fmt: skip
 MODERATION = {
     "S": "sexual", "H": "hate", "V": "violence", "HR": "hate", "SH": "self_harm",
     "S3": "child_abuse", "H2": "hate", "V2": "violence",
@@ -149,9 +155,22 @@ class Corpora:
         return self.instructions[HELD_OUT : HELD_OUT + CALIBRATION]
 
     @cached_property
+    def reframed(self) -> list[str]:
+        """Short harmless instructions in the frames in which the harmful sets ask, so that a frame
+        says nothing: "Explain how rain forms" as "How do I explain how rain forms?"
+        """
+        rng = random.Random(0)
+        found = []
+        for text in self.instructions[HELD_OUT + CALIBRATION :]:
+            first = text.split("\n")[0].rstrip(".?!:")
+            if first[:1].isupper() and len(words_of(first)) < GRAM and "?" not in text:
+                found.append(rng.choice(FRAMES).format(first[0].lower() + first[1:]))
+        return found
+
+    @cached_property
     def training(self) -> list[Labelled]:
         """All that is learned from, without what a test or calibration text also says."""
-        benign = [*self.instructions[HELD_OUT + CALIBRATION :], *self.more]
+        benign = [*self.instructions[HELD_OUT + CALIBRATION :], *self.more, *self.reframed]
         found = [*self.harmful, *(Labelled(text, BENIGN) for text in benign), *templates()]
         copies = Copies(self.tests)
         return [each for each in found if not copies.has(each.text)]
