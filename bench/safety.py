@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import statistics
 import sys
@@ -104,7 +105,7 @@ def rate(logits: Sequence[float], limit: float) -> dict[str, float]:
     return {"rate": score.rate, "low": score.low, "high": score.high, "count": score.count}
 
 
-def judge(classifier: Classifier, data: Corpora) -> dict[str, Any]:
+def judge(classifier: Classifier, data: Corpora, shipped: float) -> dict[str, Any]:
     """Every rate, at the limit that is shipped and at one false alarm in a hundred."""
     logits = {
         "benign": [classifier.logit(each) for each in data.held_out],
@@ -118,7 +119,7 @@ def judge(classifier: Classifier, data: Corpora) -> dict[str, Any]:
     allowed = int(ALARMS * len(logits["benign"]))
     limit = sorted(logits["benign"], reverse=True)[allowed]
     found: dict[str, Any] = {
-        "at the shipped limit": {name: rate(each, 0.0) for name, each in logits.items()},
+        "at the shipped limit": {name: rate(each, shipped) for name, each in logits.items()},
         "at 1% false alarms": {name: rate(each, limit) for name, each in logits.items()},
     }
     scored = [(classifier.logit(text), kinds) for text, kinds in data.moderation]
@@ -130,12 +131,18 @@ def judge(classifier: Classifier, data: Corpora) -> dict[str, Any]:
         found["moderation"][kind] = area(yes, [s for s, kinds in scored if not kinds])
     plain = found["at the shipped limit"]["advbench"]["rate"]
     found["dressed up"] = {
-        name: rate([classifier.logit(dress(each)) for each in data.advbench], 0.0)
+        name: rate([classifier.logit(dress(each)) for each in data.advbench], shipped)
         for name, dress in DRESSES.items()
     }
     for each in found["dressed up"].values():
         each["kept"] = each["rate"] / plain
     return found
+
+
+def shipped_limit(filters: Filters) -> float:
+    """The lowest limit of the default policy for a message, before the logistic function."""
+    lowest = min(each.limit["input"] for each in filters.policy.categories if each.limit)
+    return math.log(lowest / (1 - lowest))
 
 
 def stream_alarms(filters: Filters, data: Corpora) -> dict[str, float]:
@@ -151,22 +158,22 @@ def stream_alarms(filters: Filters, data: Corpora) -> dict[str, float]:
 
 
 def seconds(filters: Filters, data: Corpora) -> dict[str, float]:
-    """What a check of 2 KB costs, over 500 texts, and one of 1 MB, whatever it is made of."""
+    """Processor time of a check of 2 KB, over 500 texts, and of 1 MB, of words and of oddities."""
     words = " ".join(data.answers)
     times = []
     for at in range(500):
         text = words[at * 2_000 : at * 2_000 + 2_048]
-        begin = time.perf_counter()
+        begin = time.thread_time()
         filters.check("input", text)
-        times.append(time.perf_counter() - begin)
+        times.append(time.thread_time() - begin)
     long = []
     for unit in (words, "a", "a1 ", "\u200bé", "@.", "4 ", "-----BEGIN ", "日本"):
         text = (unit * (1_000_000 // len(unit) + 1))[:1_000_000]
         runs = []
         for _ in range(3):
-            begin = time.perf_counter()
+            begin = time.thread_time()
             filters.check("input", text)
-            runs.append(time.perf_counter() - begin)
+            runs.append(time.thread_time() - begin)
         long.append(statistics.median(runs))
     return {
         "2 KB, median": statistics.median(times),
@@ -230,7 +237,7 @@ def main() -> int:
     found = {
         "pairs compared": pairs,
         "texts learned from": classifier.card["texts"],
-        **judge(classifier, data),
+        **judge(classifier, data, shipped_limit(filters)),
         "harmless answers stopped": stream_alarms(filters, data),
         "seconds": seconds(filters, data),
     }

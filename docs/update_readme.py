@@ -78,12 +78,10 @@ def safety_lines(path: Path) -> list[str]:
         *lines,
         "",
         f"(95% intervals.) OpenAI's {area['count']:,} moderation samples: area under the curve",
-        f"{area['rate']:.3f} ({area['low']:.3f} to {area['high']:.3f}). Of {len(found['dressed up'])}"
-        " ways to dress a request up, the one",
-        f"that hides most ({kept[0]}) leaves {kept[1]['kept']:.0%} of what is caught plain. A check of"
-        " 2 KB takes",
-        f"{1e3 * cost['2 KB, p99']:.1f} ms at the 99th percentile, one of 1 MB"
-        f" {1e3 * cost['1 MB, of words']:.0f} ms.",
+        f"{area['rate']:.3f} ({area['low']:.3f} to {area['high']:.3f}). Of requests dressed up in",
+        f"{len(found['dressed up'])} ways, {kept[0]} leaves least of what is caught plain:",
+        f"{kept[1]['kept']:.0%}. A check of 2 KB takes {1e3 * cost['2 KB, p99']:.1f} ms of processor",
+        f"time at the 99th percentile, one of 1 MB {1e3 * cost['1 MB, of words']:.0f} ms.",
     ]
 
 

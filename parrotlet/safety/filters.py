@@ -13,7 +13,7 @@ from parrotlet.core.errors import UsageError
 from parrotlet.safety.classifier import Classifier
 from parrotlet.safety.config import SafetyConfig
 from parrotlet.safety.filter import WINDOW, Action, Direction, Filter, Verdict, chain, worse
-from parrotlet.safety.normalise import clean
+from parrotlet.safety.normalise import clean, plain
 from parrotlet.safety.policy import DEFAULT, VERSION, Policy, read_policy
 from parrotlet.safety.rules import RULES, Phrases, Rule, matches
 from parrotlet.safety.stream import OutputStream
@@ -53,8 +53,9 @@ class ExactFilter:
         """The gravest match, with the spans of all that are to be taken out."""
         view = clean(text)
         found = [*matches(view, self.rules)]
+        words = plain(view) if self.phrases else view
         for each in self.phrases:
-            found += each.matches(view)
+            found += each.matches(words)
         worst = Verdict("allow", direction=self.direction)
         for match in found:
             reason = f"{SAID[self.direction]} holds {match.name}"
@@ -126,7 +127,8 @@ class Filters:
         """Every category's score, and whether the policy would act on it as an input."""
         view = clean(text)
         exact = {each.category for each in matches(view, RULES)}
-        exact |= {each.category for phrases in self._phrases for each in phrases.matches(view)}
+        words = plain(view)
+        exact |= {each.category for phrases in self._phrases for each in phrases.matches(words)}
         found = self.classifier.scores(text)
         scores = {name: 1.0 if name in exact else found.get(name, 0.0) for name in self.categories}
         flags = {

@@ -82,7 +82,7 @@ for _digit, _letter in zip("013457@$!", "oieastasi", strict=True):
     _LEET[ord(_digit)] = ord(_letter)
 _BETWEEN = np.zeros(128, bool)  # what may stand between spaced out letters
 _BETWEEN[[ord(each) for each in " ._-*/|"]] = True
-_LEET_RUN = 3  # so many digits in a row are read as letters, beside a letter
+_LEET_RUN = 5  # so many digits in a row are read as letters, beside a letter
 
 
 @dataclass(frozen=True)
@@ -189,11 +189,13 @@ def _between_single_letters(codes: Codes) -> NDArray[np.bool_]:
     between = _BETWEEN[np.minimum(codes, 127)] & _shifted(single, 1) & _shifted(single, -1)
     sign = np.where(between, codes, 0)
     again = (sign == _shifted(sign, 2)) | (sign == _shifted(sign, -2))
-    return np.asarray(between & again)
+    gap = (codes == 32) & (_shifted(codes, 1) == 32)  # the second space of a gap between words
+    alone = _shifted(gap, 2) | _shifted(gap, -3)  # "t o" between such gaps is a word of two letters
+    return np.asarray(between & (again | alone))
 
 
 def _letters_for_digits(codes: Codes) -> Codes:
-    """Digits and signs beside a letter, at most three in a row, as the letters they stand for."""
+    """Digits and signs beside a letter, at most five in a row, as the letters they stand for."""
     low = np.minimum(codes, 127)
     digit = _LEET[low] > 0
     if len(codes) < 2 or not digit.any():
@@ -203,4 +205,15 @@ def _letters_for_digits(codes: Codes) -> Codes:
     for _ in range(_LEET_RUN):
         before, after = _shifted(letter, 1), _shifted(letter, -1)
         letter = letter | (digit & np.where(ends, before & after, before | after))
-    return np.where(letter & digit, _LEET[low], codes).astype(np.uint32)
+    read = letter & digit
+    return np.where(read | _beside(codes, read, digit), _LEET[low], codes).astype(np.uint32)
+
+
+def _beside(codes: Codes, read: NDArray[np.bool_], digit: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Whole words of such digits, "70", beside a word in which some were read as letters."""
+    word = np.cumsum(codes <= 32)
+    count = int(word[-1]) + 1
+    dressed = np.bincount(word, read, count) > 0
+    bare = np.bincount(word, ~digit & (codes > 32), count) == 0
+    found = bare & (_shifted(dressed, 1) | _shifted(dressed, -1))
+    return np.asarray(found[word] & digit)

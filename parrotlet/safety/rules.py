@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from parrotlet.safety.normalise import View, plain
+from parrotlet.safety.normalise import View
 
 LONGEST_PHRASE = 40  # characters; spaced out it still fits WINDOW
 
@@ -117,8 +117,7 @@ class Phrases:
         spelled = "|".join(re.escape(each.lower()).replace(r"\ ", r"\W{1,3}") for each in phrases)
         return Phrases(category, re.compile(rf"(?<!\w)(?:{spelled})(?!\w)"))
 
-    def matches(self, view: View) -> Iterator[Match]:
-        """Where they are in a clean view."""
-        words = plain(view)
+    def matches(self, words: View) -> Iterator[Match]:
+        """Where they are in a plain view."""
         for found in self.pattern.finditer(words.text):
             yield Match(self.category, "a phrase of the policy", words.span(*found.span()))
