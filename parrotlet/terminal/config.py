@@ -100,7 +100,8 @@ class DemoConfig:
     device: str = "auto"
     """cpu, cuda, mps, or auto."""
     chat: bool = True
-    """Open a chat at the end, where there is a terminal (SERVE=0 turns it off too)."""
+    """Open the chat page at the end, or a chat in the terminal where Streamlit is missing. SERVE=0,
+    or no terminal: neither."""
 
     def __post_init__(self) -> None:
         check_seed(self.seed)

@@ -10,6 +10,8 @@ import tyro
 from parrotlet.core.errors import UsageError
 from parrotlet.core.machine import MachineConfig
 
+PORT = 8501
+
 
 @dataclass(frozen=True, kw_only=True)
 class WebConfig:
@@ -21,7 +23,7 @@ class WebConfig:
 
     runs: tyro.conf.Positional[tuple[str, ...]]
     """Runs or checkpoints, each PATH or NAME=PATH; of a demo all its stages."""
-    port: int = 8501
+    port: int = PORT
     """The port of the page, on 127.0.0.1."""
     api_url: str | None = None
     """A server that runs already; left out, one is started."""

@@ -29,6 +29,7 @@ from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.sft import sft
 from parrotlet.terminal.chat import ChatSession, chat
 from parrotlet.terminal.config import ChatConfig, DemoConfig, MachineConfig
+from parrotlet.terminal.config_web import WebConfig
 from parrotlet.terminal.copied import quoted, say
 from parrotlet.terminal.demo_stages import BASE, TUNED, directory_of, stages_of
 from parrotlet.terminal.load import load
@@ -36,6 +37,7 @@ from parrotlet.terminal.own_text import DATA, look, remember_split
 from parrotlet.terminal.progress import Counting, StageDisplay
 from parrotlet.terminal.report import markdown_report, show_report
 from parrotlet.terminal.report_page import report_page
+from parrotlet.terminal.web import can_serve, open_port, web
 
 TIMES, ABILITIES = "times.json", "abilities.json"
 REPORT, PAGE = "report.md", "report.html"
@@ -158,9 +160,11 @@ def _timed(directory: Path, stage: str, run: str = "") -> Iterator[None]:
 
 
 def _talk(directory: Path, config: DemoConfig, console: Console) -> int:
-    """A chat where there is a terminal to chat at, else a few exchanges."""
+    """The page or a chat where there is a terminal to chat at, else a few exchanges."""
     talk = ChatConfig(model=directory / TUNED, machine=MachineConfig(device=config.device))
     interactive = config.chat and sys.stdin.isatty() and os.environ.get("SERVE") != "0"
+    if interactive and can_serve():
+        return _open_page(directory, config, console)
     if interactive:
         console.rule("[bold]chat", align="left")
         return chat(talk)
@@ -171,3 +175,13 @@ def _talk(directory: Path, config: DemoConfig, console: Console) -> int:
         session.take(text)
     say(console, f"chat with it: parrotlet chat {quoted(talk.model)}")
     return 0
+
+
+def _open_page(directory: Path, config: DemoConfig, console: Console) -> int:
+    """The chat page, until Ctrl-C; on the usual port, or a free one where that is taken."""
+    console.rule("[bold]chat, in a browser", align="left")
+    machine = MachineConfig(device=config.device)
+    status = web(WebConfig(runs=(str(directory),), port=open_port(), machine=machine))
+    say(console, f"again: parrotlet web {quoted(directory)}")
+    say(console, f"in the terminal: parrotlet chat {quoted(directory / TUNED)}")
+    return status

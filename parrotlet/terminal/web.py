@@ -17,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from parrotlet.core.errors import ParrotletError, RunError, UsageError
-from parrotlet.terminal.config_web import WebConfig
+from parrotlet.terminal.config_web import PORT, WebConfig
 
 ADDRESS = re.compile(r" on (http://\S+) ")
 PATIENCE = 10.0  # seconds for the server to end
@@ -70,17 +70,30 @@ def _folder(path: Path) -> Path:
     return path.parent if path.name.startswith("step_") else path
 
 
-def _check_port(port: int) -> None:
+def open_port(wanted: int = PORT) -> int:
+    """`wanted` where one can listen on it, else a port that is free."""
+    try:
+        return _bound(wanted)
+    except OSError:
+        return _bound(0)
+
+
+def _bound(port: int) -> int:
     with socket.socket() as trial:
         if os.name != "nt":
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            trial.bind(("127.0.0.1", port))
-        except OSError as error:
-            reason = str(error.strerror or error).lower()
-            raise UsageError(
-                f"cannot listen on 127.0.0.1 port {port}: {reason}; choose another --port"
-            ) from error
+        trial.bind(("127.0.0.1", port))
+        return int(trial.getsockname()[1])
+
+
+def _check_port(port: int) -> None:
+    try:
+        _bound(port)
+    except OSError as error:
+        reason = str(error.strerror or error).lower()
+        raise UsageError(
+            f"cannot listen on 127.0.0.1 port {port}: {reason}; choose another --port"
+        ) from error
 
 
 def _tell(address: str, browser: bool) -> None:

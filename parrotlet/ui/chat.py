@@ -216,11 +216,11 @@ class ChatPage:
                 for text in SUGGESTIONS:
                     st.button(text, on_click=request.send, args=(text, None),
                               disabled=not request.models)  # fmt: skip
-        text = st.chat_input(
+        written = st.chat_input(
             "Message", disabled=busy or not request.models, key="message", max_chars=30_000
         )
-        if text:
-            request.send(text, said[-1].id if said else None)
+        if written:
+            request.send(written, said[-1].id if said else None)
             st.rerun()
 
 

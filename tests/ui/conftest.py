@@ -101,7 +101,7 @@ class Tab:
     def __init__(self, browser: Any) -> None:
         self.context = browser.new_context(viewport={"width": 1280, "height": 800})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(120_000)
+        self.page.set_default_timeout(60_000)
         self.strangers: list[str] = []
         self.dialogs: list[str] = []
         self.context.on("request", self._asked)
@@ -123,6 +123,11 @@ class Tab:
 
     def sees(self, text: str) -> None:
         self.page.get_by_text(text).first.wait_for()
+
+    def messages(self) -> list[str]:
+        """What the messages show."""
+        found: list[str] = self.page.locator("[data-testid='stChatMessage']").all_inner_texts()
+        return found
 
     def facts(self, number: int) -> None:
         """Wait until so many replies are whole and can be rated."""
