@@ -70,7 +70,8 @@ def safety_lines(path: Path) -> list[str]:
     lines.append("|---|---|---|---|")
     for name, key in rows.items():
         count = shipped[key]["count"]
-        lines.append(f"| {name} | {count:,} | {cell(shipped[key])} | {cell(at[key])} |")
+        cells = f"{cell(shipped[key])} | {cell(at[key])}"
+        lines.append(f"| {name} | {count:,} | {cells} |")
     area = found["moderation"]["any"]
     kept = min(found["dressed up"].items(), key=lambda each: each[1]["kept"])
     cost = found["seconds"]
@@ -80,8 +81,8 @@ def safety_lines(path: Path) -> list[str]:
         f"(95% intervals.) OpenAI's {area['count']:,} moderation samples: area under the curve",
         f"{area['rate']:.3f} ({area['low']:.3f} to {area['high']:.3f}). Of requests dressed up in",
         f"{len(found['dressed up'])} ways, {kept[0]} leaves least of what is caught plain:",
-        f"{kept[1]['kept']:.0%}. A check of 2 KB takes {1e3 * cost['2 KB, p99']:.1f} ms of processor",
-        f"time at the 99th percentile, one of 1 MB {1e3 * cost['1 MB, of words']:.0f} ms.",
+        f"{kept[1]['kept']:.0%}. 2 KB take {1e3 * cost['2 KB, p99']:.1f} ms of processor",
+        f"time at the 99th percentile, 1 MB {1e3 * cost['1 MB, of words']:.0f} ms.",
     ]
 
 
