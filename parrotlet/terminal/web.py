@@ -15,11 +15,13 @@ import threading
 import webbrowser
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from parrotlet.core.errors import ParrotletError, RunError, UsageError
 from parrotlet.terminal.config_web import PORT, WebConfig
 
 ADDRESS = re.compile(r" on (http://\S+) ")
+ASKED = re.compile(r"[A-Z]+ \"/")  # a line of the access log
 PATIENCE = 10.0  # seconds for the server to end
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a server that died is started again
 SCRIPT = Path(__file__).with_name("web_page.py")
@@ -137,9 +139,11 @@ class ApiServer:
     def _start(self, port: str) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
             [*self._command, "--port", port],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, errors="replace",
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            errors="replace",
         )  # fmt: skip
-        assert process.stdout is not None
+        assert process.stdout is not None and process.stderr is not None
+        threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
         for line in process.stdout:
             if found := ADDRESS.search(line):
                 return process, found[1]
@@ -168,6 +172,13 @@ class ApiServer:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
+
+
+def _pass_on(words: IO[str]) -> None:
+    """What the server says, but not that it was asked: the page asks all the time."""
+    for line in words:
+        if not ASKED.match(line):
+            print(line, end="", file=sys.stderr, flush=True)
 
 
 class ServerFailed(ParrotletError):
