@@ -19,7 +19,7 @@ from playwright.sync_api import Page, sync_playwright
 
 IMAGES = Path(__file__).parent / "images"
 SIZE = {"width": 1280, "height": 800}
-COLOURS = 64  # a picture of a page needs few
+COLOURS = 160  # a picture of a page needs few
 PORT = 8599
 QUESTIONS = ("What is 17 + 25?", "My name is Ada. What is my name?")
 

@@ -42,7 +42,6 @@ COMMON = {
     "headingFontWeights": [650, 620, 620, 600, 600, 600],
     "metricValueFontSize": "1.3rem",
     "metricValueFontWeight": 600,
-    "paddingTop": "4.5rem",
     "baseRadius": "0.6rem",
     "showWidgetBorder": True,
     "showSidebarBorder": True,

@@ -67,13 +67,13 @@ class TrainingPage:
         if not runs:
             st.info("Choose a run.", icon=":material/show_chart:")
             return
-        for name, run in runs.items():
-            _numbers(name, run)
         judged = {name: self.judge(run.path) for name, run in runs.items()}
         st.subheader("Loss", anchor=False)
         st.caption("In nats a token. Thin: every step. Thick: smoothed. Dots: text held back. "
                    "Grey, where there is one: where the recipe's own runs lay.")  # fmt: skip
         st.altair_chart(_loss(runs, judged, across, scale), width="stretch", alt="training loss")
+        for name, run in runs.items():
+            _numbers(name, run)
         panels = [each for each in PANELS if any(run.table[each[0]].notna().any()
                                                  for run in runs.values())]  # fmt: skip
         for pair in (panels[i : i + 2] for i in range(0, len(panels), 2)):
