@@ -118,10 +118,11 @@ def _take(engine: Engine, tokenizer: Tokenizer, rollout: Rollout, event: Event) 
     calls = rollout.calls
     assert calls is not None, "without tools there is nothing to pause after"
     said = rollout.ids[:-1]
-    if calls.opening not in said:
+    controls = [place for place, id in enumerate(said) if id >= tokenizer.first_special]
+    if not controls or said[controls[-1]] != calls.opening:
         engine.force(event.request, ())  # the end of a call that never began: go on
         return
-    begin = len(said) - said[::-1].index(calls.opening)
+    begin = controls[-1] + 1
     result = render_result(calls.run(said[begin:])[1], tokenizer) if calls.left else []
     held = len(rollout.prompt) + len(rollout.ids) + len(result)
     if not result or held >= engine.length:

@@ -147,7 +147,8 @@ def test_tools_are_run_and_their_results_are_not_learned(runs: Path) -> None:
     stop = tokenizer.stop_id
     asks = [call, *tokenizer.encode_segment("calculator 2 + 3"), end]
     says = [*tokenizer.encode_segment("It is 5."), stop]
-    scripts = [asks + says, [end, *says]]
+    torn = [call, tokenizer.special("<|user|>"), end, *says]
+    scripts = [asks + says, [end, *says], torn, [*asks, end, *says], [call, end, *says]]
     made = play(tokenizer, scripts)
     first = made[0]
     assert first.reply.parts == (ToolCall("calculator", "2 + 3"), ToolResult("5"), Text("It is 5."))
@@ -157,6 +158,9 @@ def test_tools_are_run_and_their_results_are_not_learned(runs: Path) -> None:
     learned = batch.targets[batch.targets != IGNORE].tolist()
     assert learned == asks + says
     assert made[1].reply.text == "It is 5."  # the end of a call that never began
+    assert [each.finish for each in made] == ["stop"] * 5
+    assert made[2].logprobs.count(None) == 0  # nothing was called
+    assert made[3].reply.parts[:2] == first.reply.parts[:2]
 
 
 def play(tokenizer: Tokenizer, scripts: list[list[int]]) -> list[Rollout]:
