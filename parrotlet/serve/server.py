@@ -22,11 +22,12 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from parrotlet.core.errors import UsageError
 from parrotlet.core.log import get_logger
 from parrotlet.safety.filters import Filters, filters_for
-from parrotlet.serve.app import Service, build_app
+from parrotlet.serve.app import build_app
 from parrotlet.serve.config import ServeConfig
 from parrotlet.serve.guard import Keys
 from parrotlet.serve.metrics import Metrics
 from parrotlet.serve.models import Models, find_all, load_all
+from parrotlet.serve.service import Service
 from parrotlet.serve.worker import Worker
 
 KEY_VARIABLE = "PARROTLET_API_KEY"
