@@ -106,9 +106,8 @@ def _long(runs: Mapping[str, Run], across: str, column: str) -> pd.DataFrame:
     """One row a point of every run: run, x, y."""
     frames = []
     for name, run in runs.items():
-        points = run.table[[across, column]].dropna()
-        points = thinned(points).rename(columns={across: "x", column: "y"})
-        frames.append(points.loc[:, ~points.columns.duplicated()].assign(run=name))
+        points = thinned(run.table[list({across, column})].dropna())
+        frames.append(pd.DataFrame({"x": points[across], "y": points[column], "run": name}))
     return pd.concat(frames) if frames else pd.DataFrame(columns=["x", "y", "run"])
 
 
