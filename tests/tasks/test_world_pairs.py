@@ -36,7 +36,7 @@ def test_wordings() -> None:
     short, long = (
         "You can wash Tim's cup with a little care.",
         "To wash Tim's cup, take your time and ask a friend.",
-    )  # noqa: E501
+    )
     assert set(wordings.of(long)) >= {long}
     assert wordings.best("My name is parrotlet.") == "I am parrotlet."
     assert wordings.of("Something else.") == ("Something else.",)
