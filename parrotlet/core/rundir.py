@@ -131,7 +131,7 @@ def finish_file(path: Path) -> None:
 
 
 def set_aside(path: Path) -> Path:
-    """Give `path`, which cannot be used, another name beside it; that name. RunError if it fails."""
+    """Give `path`, which cannot be used, another name beside it; RunError where that fails."""
     number = 1
     while (other := path.with_name(f"{path.name}.aside-{number}")).exists():
         number += 1
