@@ -80,7 +80,7 @@ OPENERS = Pool(
 )
 FRAMED = 0.5  # share of questions put through a shared frame
 OPENED = 0.1  # share of questions after an opener
-SLOPPY = 0.06  # share of training questions without their last mark
+SLOPPY = 0.08  # share of training questions that are typed carelessly
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -98,9 +98,7 @@ class Ask:
         text = text[0].upper() + text[1:]
         if rng.random() < OPENED:
             text = OPENERS.pick(rng, side) + text
-        if side == "train" and rng.random() < SLOPPY:
-            text = text.rstrip("?.!")
-        return text
+        return sloppy(rng, text) if side == "train" and rng.random() < SLOPPY else text
 
     def _wording(self, rng: random.Random, side: Side) -> str:
         framed = [(CLAUSE_FRAMES, it) for it in self.clauses]
@@ -109,6 +107,13 @@ class Ask:
             frames, it = rng.choice(framed)
             return frames.pick(rng, side).replace("{it}", it)
         return Pool(self.train, self.test).pick(rng, side)
+
+
+def sloppy(rng: random.Random, text: str) -> str:
+    """The text as people type it: begun small, without its last mark, or both."""
+    if rng.random() < 0.5:
+        text = text[0].lower() + text[1:]
+    return text.rstrip("?.!") if rng.random() < 0.7 else text
 
 
 def sentence(text: str) -> str:

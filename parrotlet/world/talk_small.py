@@ -10,6 +10,7 @@ from parrotlet.world import lexicon
 from parrotlet.world.case import Case, Turn, turn
 from parrotlet.world.chance import Pool, Side, listed, weighted
 from parrotlet.world.entities import World
+from parrotlet.world.phrasing import sloppy
 from parrotlet.world.talk_fact import fact_turn
 
 
@@ -164,6 +165,7 @@ SMALL: Mapping[str, Small] = {
         marks=("better",),
     ),
 }
+CARELESS = 0.25  # share of training remarks that are typed carelessly
 BABBLE = 1  # weight of nonsense beside the entries of SMALL, which weigh one each
 MARKS: Mapping[str, Sequence[str]] = {
     **{intent: entry.marks for intent, entry in SMALL.items()},
@@ -180,7 +182,10 @@ def small_turn(rng: random.Random, side: Side, intent: str | None = None) -> Tur
         made = turn(_babble(rng, side), rng.choice(CONFUSED))
         return replace(made, data={"intent": intent})
     entry = SMALL[intent]
-    made = turn(entry.says.pick(rng, side), rng.choice(entry.replies))
+    said = entry.says.pick(rng, side)
+    if side == "train" and rng.random() < CARELESS:
+        said = sloppy(rng, said)
+    made = turn(said, rng.choice(entry.replies))
     return replace(made, data={"intent": intent})
 
 
