@@ -67,6 +67,7 @@ def test_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
         said = fails(capsys, pretrain(tmp_path / name, runs, "--name", "x"))
         for word in words:
             assert word in said, said
+        assert not (runs / "x").exists(), "a refused run leaves nothing"
     said = fails(capsys, pretrain(tmp_path / "columns.jsonl", runs, "--column", "text"))
     assert "'title', 'body'" in said
     (tmp_path / "long.txt").write_bytes("caf\u00e9 au lait, ".encode("latin-1") * 900)

@@ -267,7 +267,8 @@ class Scheduler:
             return
         reader = next((each for each in self._running.values() if each.slot == source), None)
         if reader is not None and reader.fed < count:
-            job.shares = reader, count
+            # one that came back after giving up its slot may be whom the reader itself waits for
+            job.shares = None if _waits_for(reader, job) else (reader, count)
             return
         job.shares = None
         job.fed = count
@@ -302,3 +303,12 @@ class Scheduler:
         if reader.slot is not None:
             self._begin(job, reader.slot, count)
         return True
+
+
+def _waits_for(job: Job, other: Job) -> bool:
+    """Whether `job` waits for what `other` reads, perhaps through more jobs."""
+    while job.shares is not None:
+        job = job.shares[0]
+        if job is other:
+            return True
+    return False

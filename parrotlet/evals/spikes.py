@@ -65,9 +65,8 @@ def border_drops(curve: Curve) -> list[float]:
         middle = round(border - size / 2)
         before = median(curve.losses[max(0, at - part) : at])
         after = median(curve.losses[at : at + part])
-        inside = median(curve.losses[max(0, middle - part) : middle]) - median(
-            curve.losses[middle : middle + part]
-        )
+        left = curve.losses[max(0, middle - part) : middle]
+        inside = median(left) - median(curve.losses[middle : middle + part]) if left else 0.0
         drops.append((before - after - max(0.0, inside)) / max(before, 1e-9))
         border += size
     return drops

@@ -65,6 +65,9 @@ class ExactFilter:
         return replace(worst, spans=spans)
 
 
+SHORTEST = 18  # characters; less is too little for n-grams to say anything: "Why not?"
+
+
 @dataclass(frozen=True)
 class ClassifierFilter:
     """The classifier, with a policy's limits and actions in one direction."""
@@ -78,7 +81,7 @@ class ClassifierFilter:
     def check(self, text: str, context: Sequence[Message]) -> Verdict:
         """The gravest category whose score reaches its limit."""
         worst = Verdict("allow", direction=self.direction)
-        if not self.limits:
+        if not self.limits or len(text.strip()) < SHORTEST:
             return worst
         for name, score in self.classifier.scores(text).items():
             if name in self.limits and score >= self.limits[name]:

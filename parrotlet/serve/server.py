@@ -38,6 +38,8 @@ log = get_logger("serve")
 
 def serve(config: ServeConfig) -> int:
     """Serve until told to stop; 1 where the engine failed."""
+    if not config.runs:
+        raise UsageError("name a run to serve, for example: parrotlet serve runs/demo")
     keys = read_keys(config)
     local = _is_local(config.host)
     if not (local or keys or config.insecure):

@@ -5,6 +5,7 @@ A stage itself is a stream and an objective; pretrain.py and sft.py say which.
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -14,7 +15,7 @@ from typing import Protocol
 
 import torch
 
-from parrotlet.core.errors import UsageError
+from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, SAMPLES, lock
 from parrotlet.core.runtime import Runtime, has_fast_bfloat16, make_runtime
@@ -104,7 +105,8 @@ def start_of(path: Path, directory: Path) -> Checkpoint:
 def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
     """The run directory locked, the process group joined, threads and seeds set.
 
-    A run that has begun keeps the dtype and the threads it began with: bits depend on them.
+    A run that has begun keeps the dtype and the threads it began with: bits depend on them. A
+    directory made for a run that is refused before its first step does not stay.
     """
     before = settled(directory)
     runtime = make_runtime(run.device, before.get("dtype", run.dtype))
@@ -112,9 +114,15 @@ def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
     if threads is not None:
         torch.set_num_threads(threads)
     torch.manual_seed(run.seed)
+    new = runtime.is_main and not directory.exists()
     with process_group(runtime), ExitStack() as locked:
         on_main(lambda: locked.enter_context(lock(directory)), runtime)
-        yield runtime
+        try:
+            yield runtime
+        except ParrotletError:
+            if new and not (directory / METRICS).exists():  # refused before the first step
+                shutil.rmtree(directory, ignore_errors=True)
+            raise
         wait_for_all(runtime)
 
 

@@ -35,7 +35,7 @@ def train_bpe(texts: Iterable[str], vocab_size: int, template: Template = NATIVE
     if largest < vocab_size:
         raise DataError(
             f"a vocabulary of {vocab_size} is larger than this text can give, which is {largest}; "
-            "ask for less or add text"
+            f"use --vocab-size {largest} or less, or add text"
         )
     return Tokenizer("bpe", tuple(tokens), template)
 

@@ -98,6 +98,17 @@ def test_who_waits_for_a_reader_that_leaves_reads_itself() -> None:
     assert (second.said, third.said) == ([99] * 4, [99] * 4)
 
 
+def test_two_with_one_prompt_never_wait_for_each_other() -> None:
+    """One comes back after giving up its slot, while the other still waits for what it read."""
+    one = scheduler(slots=2, chunk=32)
+    first, second = one.add(ask(list(range(100)))), one.add(ask(list(range(100))))
+    step(one)
+    one.preempt(first)
+    for _ in range(20):
+        step(one)
+    assert first.fed and second.fed
+
+
 def test_a_conversation_goes_on_in_its_slot() -> None:
     one = scheduler()
     first = one.add(ask(LONG))

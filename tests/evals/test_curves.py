@@ -15,7 +15,7 @@ from parrotlet.core.errors import RunError
 from parrotlet.evals import doctor
 from parrotlet.evals.band import FOLDER, Band, band_for, band_of, compare, make_band, settings_of
 from parrotlet.evals.curve import Curve, read_curves, smoothed
-from parrotlet.evals.spikes import loss_spikes, repeating_places
+from parrotlet.evals.spikes import border_drops, loss_spikes, repeating_places
 from parrotlet.recipes import recipe
 from parrotlet.stages.config_json import to_json
 
@@ -165,6 +165,12 @@ def test_spikes_and_their_places() -> None:
     places = repeating_places(SICK["bad_shard"])
     assert [place for place, _ in places] == [90 * 50 // 150]
     assert repeating_places(curve(jump, epoch_steps=150)) == []
+
+
+def test_epochs_of_a_step_have_no_inside() -> None:
+    for epoch_steps in (1.0, 1.5, 3.0):
+        drops = border_drops(curve(steps=40, total=40, epoch_steps=epoch_steps))
+        assert drops and all(math.isfinite(each) for each in drops)
 
 
 def test_smoothing_by_hand() -> None:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from functools import cache
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given, settings
@@ -273,3 +274,9 @@ def test_a_verdict_needs_no_memory_of_others() -> None:
     random.Random(1).shuffle(texts)
     once = [filters.check("output", each) for each in texts]
     assert [filters.check("output", each) for each in reversed(texts)] == once[::-1]
+
+
+@pytest.mark.parametrize("text", ["Why not?", "I love you", "Tell me more.", "hi", "bye", "end"])
+@pytest.mark.parametrize("direction", ["input", "output"])
+def test_a_few_letters_are_no_evidence(text: str, direction: Literal["input", "output"]) -> None:
+    assert load_filters().check(direction, text).action == "allow"
