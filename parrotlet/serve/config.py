@@ -55,7 +55,9 @@ class ServeConfig:
     machine may ask.
     """
 
-    runs: tyro.conf.Positional[tuple[str, ...]]
+    runs: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help_behavior_hint="(one or more)")
+    ]
     """Runs or checkpoints, each PATH or NAME=PATH; of a demo all its stages."""
     host: str = "127.0.0.1"
     """The address to listen on; other than this machine's own it needs API keys."""

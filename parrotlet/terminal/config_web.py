@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Annotated
 
 import tyro
 
@@ -21,7 +22,9 @@ class WebConfig:
     --api-url needs one, is read from PARROTLET_API_KEY.
     """
 
-    runs: tyro.conf.Positional[tuple[str, ...]]
+    runs: Annotated[
+        tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help_behavior_hint="(one or more)")
+    ]
     """Runs or checkpoints, each PATH or NAME=PATH; of a demo all its stages."""
     port: int = PORT
     """The port of the page, on 127.0.0.1."""
