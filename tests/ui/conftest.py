@@ -101,7 +101,7 @@ class Tab:
     def __init__(self, browser: Any) -> None:
         self.context = browser.new_context(viewport={"width": 1280, "height": 800})
         self.page = self.context.new_page()
-        self.page.set_default_timeout(60_000)
+        self.page.set_default_timeout(240_000)
         self.strangers: list[str] = []
         self.dialogs: list[str] = []
         self.context.on("request", self._asked)
