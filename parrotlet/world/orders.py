@@ -1,7 +1,6 @@
 """Orders: what a system prompt may ask for, how it is worded, what it does to a reply.
 
-Every order says how its result is recognised, so that a test can judge any reply. Orders that
-cannot both be kept are never given together; of the pairs that can, some belong to the test alone.
+Every order says how its result is recognised, so that a test can judge any reply.
 """
 
 from __future__ import annotations
@@ -267,46 +266,5 @@ ORDERS: Mapping[str, Order] = {
             reply.isupper() or (reply == reply.upper() and reply.strip() != "")
         ),
         stage=3,
-    ),
-}
-Pair = tuple[str, str]
-TRIPLES = (  # of training alone; no two of them are a pair of the test
-    ("end", "begin", "called"),
-    ("end", "begin", "twice"),
-    ("called", "thanks", "question"),
-    ("capitals", "thanks", "question"),
-    ("capitals", "thanks", "twice"),
-    ("capitals", "end", "called"),
-    ("capitals", "end", "twice"),
-    ("capitals", "called", "question"),
-    ("capitals", "called", "thanks"),
-    ("capitals", "called", "one word"),
-    ("thanks", "question", "twice"),
-)
-PAIRS: Mapping[str, tuple[Pair, ...]] = {
-    "train": (
-        ("capitals", "one word"),
-        ("capitals", "end"),
-        ("capitals", "called"),
-        ("capitals", "twice"),
-        ("capitals", "thanks"),
-        ("capitals", "question"),
-        ("one word", "called"),
-        ("end", "begin"),
-        ("end", "called"),
-        ("end", "twice"),
-        ("begin", "called"),
-        ("called", "thanks"),
-        ("called", "question"),
-        ("thanks", "question"),
-        ("begin", "twice"),
-        ("thanks", "twice"),
-        ("question", "twice"),
-    ),
-    "test": (
-        ("capitals", "begin"),
-        ("end", "thanks"),
-        ("begin", "question"),
-        ("called", "twice"),
     ),
 }

@@ -1,9 +1,13 @@
-"""System prompts that are to be obeyed: one order, or two at once."""
+"""System prompts that are to be obeyed: one order, or several at once.
+
+Orders that cannot both be kept are never given together; of the pairs that can, some belong to the
+test alone.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from parrotlet.text.chat import Text
@@ -11,13 +15,55 @@ from parrotlet.world import lexicon
 from parrotlet.world.case import Case, Turn
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
-from parrotlet.world.orders import ORDERS, PAIRS, TRIPLES
+from parrotlet.world.orders import ORDERS
 from parrotlet.world.talk_fact import fact_turn
 from parrotlet.world.talk_identity import NAME, identity_turn
 
 PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small language model. ")
 CAPITALS = 3  # times that training gives this order more often than another
 THREE = 0.3  # share of training cases of several orders that have three
+
+Pair = tuple[str, str]
+TRIPLES = (  # of training alone; no two of them are a pair of the test
+    ("end", "begin", "called"),
+    ("end", "begin", "twice"),
+    ("called", "thanks", "question"),
+    ("capitals", "thanks", "question"),
+    ("capitals", "thanks", "twice"),
+    ("capitals", "end", "called"),
+    ("capitals", "end", "twice"),
+    ("capitals", "called", "question"),
+    ("capitals", "called", "thanks"),
+    ("capitals", "called", "one word"),
+    ("thanks", "question", "twice"),
+)
+PAIRS: Mapping[str, tuple[Pair, ...]] = {
+    "train": (
+        ("capitals", "one word"),
+        ("capitals", "end"),
+        ("capitals", "called"),
+        ("capitals", "twice"),
+        ("capitals", "thanks"),
+        ("capitals", "question"),
+        ("one word", "called"),
+        ("end", "begin"),
+        ("end", "called"),
+        ("end", "twice"),
+        ("begin", "called"),
+        ("called", "thanks"),
+        ("called", "question"),
+        ("thanks", "question"),
+        ("begin", "twice"),
+        ("thanks", "twice"),
+        ("question", "twice"),
+    ),
+    "test": (
+        ("capitals", "begin"),
+        ("end", "thanks"),
+        ("begin", "question"),
+        ("called", "twice"),
+    ),
+}
 
 
 def _turn(world: World, rng: random.Random, names: Sequence[str], words: Sequence[str]) -> Turn:

@@ -22,6 +22,7 @@ from parrotlet.world import (
     talk_small,
     talk_story,
     talk_sums,
+    talk_system,
 )
 from parrotlet.world.chance import Pool, side_of
 from parrotlet.world.entities import World
@@ -113,10 +114,12 @@ def test_pools_are_apart(name: str) -> None:
 
 
 def test_pairs_of_orders_are_apart() -> None:
-    train, test = ({frozenset(pair) for pair in orders.PAIRS[side]} for side in ("train", "test"))
+    train, test = (
+        {frozenset(pair) for pair in talk_system.PAIRS[side]} for side in ("train", "test")
+    )
     assert not train & test
     assert set().union(*test) <= set().union(*train)
-    triples = {frozenset(pair) for three in orders.TRIPLES for pair in combinations(three, 2)}
+    triples = {frozenset(pair) for three in talk_system.TRIPLES for pair in combinations(three, 2)}
     assert not triples & test
 
 
