@@ -13,7 +13,8 @@ endif
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1	/p' Makefile
 
-demo: set-up ## train a small model of your own and chat with it (SERVE=0: no chat; ARGS="--help")
+demo: ## train a small model of your own and chat with it (SERVE=0: no chat; ARGS="--help")
+	@$(PYTHON) -m parrotlet.bootstrap --demo
 	@$(VENV_PYTHON) -m parrotlet demo $(ARGS)
 
 test: set-up-dev ## the tests, without the slow ones (ARGS="-k tokenizer")

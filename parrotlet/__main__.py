@@ -39,7 +39,7 @@ def _run_inside(missing: "list[str]") -> NoReturn:
             "`python -m parrotlet demo` again"
         )
     if sys.argv[1:2] == ["demo"]:
-        bootstrap.ensure(root, ())
+        bootstrap.ensure_for_demo(root)
     elif not bootstrap.is_ready(root, ()):
         raise bootstrap.SetupError(
             f"{missing[0]} is not installed; run `make demo` or `python -m parrotlet demo` first"

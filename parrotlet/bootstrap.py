@@ -1,4 +1,4 @@
-"""From a bare clone to a working `.venv`: `python3 -m parrotlet.bootstrap [--extras dev]`.
+"""From a bare clone to a working `.venv`: `python3 -m parrotlet.bootstrap [--extras dev] [--demo]`.
 
 It makes `.venv` beside pyproject.toml, installs PyTorch (the CPU build on a Linux machine without
 an NVIDIA driver, where PyTorch's own index can be reached), then this package in editable mode,
@@ -26,36 +26,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
+
+from parrotlet.bootstrap_plan import (
+    CPU_INDEX,
+    Facts,
+    Phase,
+    SetupError,
+    pinned,
+    plan,
+    venv_python,
+)
 
 ROOT = Path(__file__).resolve().parent.parent
 OLDEST = (3, 11)
-CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 NOT_FOUND = "No matching distribution found"  # pip's words for an index it cannot read, too
-QUIET = ("--quiet", "--no-input", "--disable-pip-version-check")
-INSTALL = ("-m", "pip", "install", "--no-user") + QUIET  # a "user = true" in pip.conf would fail
-
-
-class SetupError(Exception):
-    """The set-up cannot go on; the message is for a person."""
-
-
-class Facts(NamedTuple):
-    """What the plan depends on."""
-
-    system: str  # platform.system(): Linux, Darwin, Windows
-    has_driver: bool  # an NVIDIA driver is installed
-    has_venv: bool  # .venv holds a Python that runs pip
-    was_killed: bool  # an earlier set-up was killed half-way
-    torch: str  # the pinned version
-    extras: "tuple[str, ...]"
-
-
-class Phase(NamedTuple):
-    """One line of progress; `commands` are alternatives, tried in order until one succeeds."""
-
-    title: str
-    commands: "tuple[tuple[str, ...], ...]"
 
 
 def check_python(version: "tuple[int, ...]") -> None:
@@ -65,52 +49,6 @@ def check_python(version: "tuple[int, ...]") -> None:
             "parrotlet needs Python {}.{} or later and this is {}.{}; run the command with a newer "
             "one, for example: make demo PYTHON=python3.12".format(*OLDEST, *version[:2])
         )
-
-
-def venv_python(root: Path) -> Path:
-    """Where the Python of `.venv` is, or will be."""
-    inside = "Scripts/python.exe" if os.name == "nt" else "bin/python"
-    return root / ".venv" / inside
-
-
-def pinned(constraints: str, name: str) -> str:
-    """The version that constraints.txt pins for `name`."""
-    for line in constraints.splitlines():
-        if line.startswith(name + "=="):
-            return line[len(name) + 2 :].split(";")[0].split("#")[0].strip()
-    raise SetupError(f"constraints.txt does not pin {name}; restore it with git checkout")
-
-
-def plan(facts: Facts, root: Path) -> "list[Phase]":
-    """The phases of a set-up. A command's first word is the Python that runs it."""
-    python = str(venv_python(root))
-    constrained = ("--constraint", str(root / "constraints.txt"))
-    phases = []
-    if facts.was_killed or not facts.has_venv:
-        why = " afresh, since the last set-up was interrupted" if facts.was_killed else ""
-        make = (sys.executable, "-m", "venv", "--clear", str(root / ".venv"))
-        phases.append(Phase(f"creating .venv{why}", (make,)))
-    build_tool = (python,) + INSTALL + constrained + ("setuptools",)
-    phases.append(Phase("installing setuptools", (build_tool,)))
-    phases.append(_torch_phase(facts, (python,) + INSTALL, constrained))
-    target = str(root) + ("[{}]".format(",".join(facts.extras)) if facts.extras else "")
-    package = ("--no-build-isolation", "--editable", target)  # builds with the pinned setuptools
-    phases.append(
-        Phase("installing parrotlet and the rest", ((python,) + INSTALL + constrained + package,))
-    )
-    return phases
-
-
-def _torch_phase(facts: Facts, install: "tuple[str, ...]", constrained: "tuple[str, ...]") -> Phase:
-    """PyTorch, without its CUDA libraries (gigabytes) where they would be of no use."""
-    torch = f"torch=={facts.torch}"
-    plain = install + constrained + (torch,)
-    if facts.system != "Linux" or facts.has_driver:  # elsewhere pip's own choice is right
-        return Phase(f"installing PyTorch {facts.torch}", (plain,))
-    # The index carries few other packages, and other versions of them: they come afterwards.
-    patient = install + ("--no-deps", "--index-url", CPU_INDEX, torch)
-    quick = patient + ("--timeout", "5", "--retries", "0")
-    return Phase(f"installing PyTorch {facts.torch}, CPU build", (quick, patient, plain))
 
 
 def digest(root: Path) -> str:
@@ -180,6 +118,18 @@ def ensure(root: Path, extras: "tuple[str, ...]") -> Path:
             "to a folder of yours"
         ) from error
     return venv_python(root)
+
+
+def ensure_for_demo(root: Path) -> Path:
+    """`ensure`, with the page where the demo is to end in it and it can be installed."""
+    if sys.stdin.isatty() and os.environ.get("SERVE") != "0":
+        try:
+            return ensure(root, ("web",))
+        except SetupError as error:
+            if _mark_path(root).exists():  # interrupted: whoever did so wants no second try
+                raise
+            say(f"the chat page is not to be had, so the chat will be in the terminal: {error}")
+    return ensure(root, ())
 
 
 def _set_up(root: Path, extras: "tuple[str, ...]") -> None:
@@ -294,12 +244,17 @@ def main() -> int:
     """The command line of this module; the exit status."""
     parser = argparse.ArgumentParser(prog="parrotlet.bootstrap", allow_abbrev=False)
     parser.add_argument("--extras", default="", help="optional parts, with commas between: dev")
-    extras = tuple(name for name in parser.parse_args().extras.split(",") if name)
+    parser.add_argument("--demo", action="store_true", help="at a terminal: the chat page too")
+    asked = parser.parse_args()
+    extras = tuple(name for name in asked.extras.split(",") if name)
     try:
         check_python(sys.version_info[:2])
         if not (ROOT / "pyproject.toml").exists():
             raise SetupError("parrotlet is installed already: there is no clone here to set up")
-        ensure(ROOT, extras)
+        if asked.demo:
+            ensure_for_demo(ROOT)
+        else:
+            ensure(ROOT, extras)
     except SetupError as error:
         print(error, file=sys.stderr)
         return 1

@@ -35,7 +35,8 @@ LAYERS = [
     "terminal",
     "cli",
 ]
-OUTSIDE = {"__init__", "__main__", "bootstrap"}  # entry points: they import what they start
+# entry points: they import what they start
+OUTSIDE = {"__init__", "__main__", "bootstrap", "bootstrap_plan"}
 BANS = {
     "model": {"text", "data"},
     "optim": {"model"},

@@ -20,8 +20,8 @@ from parrotlet.bootstrap import CPU_INDEX, Facts, Phase, SetupError
 FACTS = Facts(
     system="Linux", has_driver=False, has_venv=True, was_killed=False, torch="9.9.9", extras=()
 )
-PYPROJECT = '[project]\nname = "x"\n[project.optional-dependencies]\ndev = ["pytest"]\n'
-ENTRY_POINTS = ("__init__.py", "__main__.py", "bootstrap.py")
+PYPROJECT = '[project]\nname = "x"\n[project.optional-dependencies]\ndev = ["pytest"]\nweb = []\n'
+ENTRY_POINTS = ("__init__.py", "__main__.py", "bootstrap.py", "bootstrap_plan.py")
 
 
 @pytest.fixture
@@ -162,6 +162,38 @@ def test_extras_are_kept(clone: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert run.seen[-1][-1].endswith("[dev]")
 
 
+@pytest.mark.parametrize(
+    ("terminal", "serve", "wanted"),
+    [(True, None, ("web",)), (True, "0", ()), (False, None, ())],
+)
+def test_a_demo_brings_the_page_where_it_will_be_opened(
+    clone: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    terminal: bool,
+    serve: str | None,
+    wanted: tuple[str, ...],
+) -> None:
+    monkeypatch.setattr(bootstrap, "_run", FakeCommands(clone))
+    monkeypatch.setattr("sys.stdin.isatty", lambda: terminal)
+    monkeypatch.delenv("SERVE", raising=False)
+    if serve is not None:
+        monkeypatch.setenv("SERVE", serve)
+    bootstrap.ensure_for_demo(clone)
+    assert bootstrap.installed_extras(clone) == wanted
+
+
+def test_a_demo_does_without_a_page_that_cannot_be_installed(
+    clone: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = FakeCommands(clone, {f"{clone}[web]": "no network"})
+    monkeypatch.setattr(bootstrap, "_run", run)
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    monkeypatch.delenv("SERVE", raising=False)
+    bootstrap.ensure_for_demo(clone)
+    assert bootstrap.is_ready(clone, ()) and not bootstrap.is_ready(clone, ("web",))
+    assert "the chat will be in the terminal" in capsys.readouterr().err
+
+
 def test_torn_stamp_or_lost_python_is_not_ready(
     clone: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,7 +252,8 @@ def test_ctrl_c_is_one_sentence_and_the_next_run_starts_afresh(
 
 
 def test_unknown_extra_is_refused_before_anything_is_made(clone: Path) -> None:
-    with pytest.raises(SetupError, match=r"--extras foo is not in pyproject\.toml; there are: dev"):
+    told = r"--extras foo is not in pyproject\.toml; there are: dev, web"
+    with pytest.raises(SetupError, match=told):
         bootstrap.ensure(clone, ("foo",))
     assert not (clone / ".venv").exists()
 
