@@ -73,6 +73,8 @@ class ServeConfig:
     """Refuse requests with unknown fields instead of ignoring these."""
     inspect: bool = False
     """Offer /inspect, which shows the inside of models, to this machine only."""
+    while_input: bool = False
+    """Stop when standard input ends: whoever started this then takes it along, however it ends."""
     limits: LimitsConfig = field(default_factory=LimitsConfig)
     machine: MachineConfig = field(default_factory=MachineConfig)
     safety: SafetyConfig = field(default_factory=SafetyConfig)

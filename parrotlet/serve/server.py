@@ -12,7 +12,9 @@ import contextlib
 import ipaddress
 import logging
 import os
+import signal
 import socket
+import threading
 from types import FrameType
 from typing import Any
 
@@ -48,6 +50,8 @@ def serve(config: ServeConfig) -> int:
             "--api-key-file), or say --insecure"
         )
     filters = filters_for(config.safety)
+    if config.while_input:
+        threading.Thread(target=_follow_input, daemon=True).start()
     with contextlib.closing(bind(config.host, config.port)) as listener:
         checkpoints = find_all(config.runs)
         models = load_all(
@@ -112,8 +116,7 @@ def make_server(
         metrics=metrics,
     )
     app = build_app(service, keys, local=_is_local(config.host) and not keys, cors=config.cors)
-    server = Server(app, service)
-    return server
+    return Server(app, service)
 
 
 class Server(uvicorn.Server):
@@ -201,6 +204,13 @@ class PatientProtocol(HttpToolsProtocol):
             self.transport.close()
             return
         self.loop.call_later(self.PATIENCE, self._watch, (cycle or self) if idle else None)
+
+
+def _follow_input() -> None:
+    """Stop when nobody is left who could write to standard input."""
+    while os.read(0, 4096):
+        pass
+    signal.raise_signal(signal.SIGTERM)
 
 
 def _is_local(host: str) -> bool:

@@ -10,6 +10,7 @@ import tyro
 
 from parrotlet.core.errors import UsageError
 from parrotlet.core.machine import MachineConfig
+from parrotlet.safety.config import SafetyConfig
 
 PORT = 8501
 
@@ -26,8 +27,8 @@ class WebConfig:
         tyro.conf.Positional[tuple[str, ...]], tyro.conf.arg(help_behavior_hint="(one or more)")
     ]
     """Runs or checkpoints, each PATH or NAME=PATH; of a demo all its stages."""
-    port: int = PORT
-    """The port of the page, on 127.0.0.1."""
+    port: int | None = None
+    """The port of the page, on 127.0.0.1; left out, 8501, or the next one that is free."""
     api_url: str | None = None
     """A server that runs already; left out, one is started."""
     home: Path | None = None
@@ -35,9 +36,10 @@ class WebConfig:
     browser: bool = True
     """Open the page in a browser, where this machine has a screen."""
     machine: MachineConfig = field(default_factory=MachineConfig)
+    safety: SafetyConfig = field(default_factory=SafetyConfig)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.port <= 65_535:
+        if self.port is not None and not 1 <= self.port <= 65_535:
             raise UsageError(f"--port {self.port}: choose one from 1 to 65535")
         if not self.runs:
             raise UsageError("name a run, for example: parrotlet web runs/demo")

@@ -37,7 +37,7 @@ from parrotlet.terminal.own_text import DATA, look, remember_split
 from parrotlet.terminal.progress import Counting, StageDisplay
 from parrotlet.terminal.report import markdown_report, show_report
 from parrotlet.terminal.report_page import report_page
-from parrotlet.terminal.web import can_serve, open_port, web
+from parrotlet.terminal.web import can_serve, web
 
 TIMES, ABILITIES = "times.json", "abilities.json"
 REPORT, PAGE = "report.md", "report.html"
@@ -178,10 +178,10 @@ def _talk(directory: Path, config: DemoConfig, console: Console) -> int:
 
 
 def _open_page(directory: Path, config: DemoConfig, console: Console) -> int:
-    """The chat page, until Ctrl-C; on the usual port, or a free one where that is taken."""
+    """The chat page, until Ctrl-C."""
     console.rule("[bold]chat, in a browser", align="left")
     machine = MachineConfig(device=config.device)
-    status = web(WebConfig(runs=(str(directory),), port=open_port(), machine=machine))
+    status = web(WebConfig(runs=(str(directory),), machine=machine))
     say(console, f"again: parrotlet web {quoted(directory)}")
     say(console, f"in the terminal: parrotlet chat {quoted(directory / TUNED)}")
     return status

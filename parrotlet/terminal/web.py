@@ -18,10 +18,12 @@ from pathlib import Path
 from typing import IO
 
 from parrotlet.core.errors import ParrotletError, RunError, UsageError
+from parrotlet.safety.filters import filters_for
 from parrotlet.terminal.config_web import PORT, WebConfig
 
 ADDRESS = re.compile(r" on (http://\S+) ")
 ASKED = re.compile(r"[A-Z]+ \"/")  # a line of the access log
+PORTS = 20  # that are tried
 PATIENCE = 10.0  # seconds for the server to end
 PAUSES = (1.0, 2.0, 5.0, 10.0, 30.0)  # seconds before a server that died is started again
 SCRIPT = Path(__file__).with_name("web_page.py")
@@ -43,8 +45,9 @@ def web(config: WebConfig) -> int:
         raise RunError(
             f"cannot write in {home}: {error.strerror or error}; choose another folder with --home"
         ) from error
-    _check_port(config.port)
-    address = f"http://127.0.0.1:{config.port}"
+    filters = filters_for(config.safety, config.api_url)
+    port = open_port(config.port)
+    address = f"http://127.0.0.1:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # so that the server is stopped too
     with contextlib.suppress(KeyboardInterrupt), _api(config) as api:
         settings = {
@@ -53,7 +56,8 @@ def web(config: WebConfig) -> int:
             "home": str(home.absolute()),
         }
         page = importlib.import_module("parrotlet.ui.server")
-        page.run(SCRIPT, config.port, settings, lambda: _tell(address, config.browser))
+        told = "Ctrl-C stops" if filters or config.api_url else "Ctrl-C stops; no safety filter"
+        page.run(SCRIPT, port, settings, lambda: _tell(address, told, config.browser))
     return 0
 
 
@@ -72,34 +76,33 @@ def _folder(path: Path) -> Path:
     return path.parent if path.name.startswith("step_") else path
 
 
-def open_port(wanted: int = PORT) -> int:
-    """`wanted` where one can listen on it, else a port that is free."""
-    try:
-        return _bound(wanted)
-    except OSError:
-        return _bound(0)
+def open_port(wanted: int | None) -> int:
+    """A port one can listen on; of None the usual one, or the next that is free, and that is said.
+
+    UsageError where none is.
+    """
+    for port in (wanted,) if wanted is not None else range(PORT, PORT + PORTS):
+        try:
+            _bind(port)
+        except OSError as error:
+            reason = str(error.strerror or error).lower()
+            told = f"cannot listen on 127.0.0.1 port {port}: {reason}"
+            if wanted is None:
+                print(f"{told}; trying the next one", flush=True)
+        else:
+            return port
+    raise UsageError(f"{told}; choose another --port")
 
 
-def _bound(port: int) -> int:
+def _bind(port: int) -> None:
     with socket.socket() as trial:
-        if os.name != "nt":
+        if os.name != "nt":  # there it would share the port with whoever has it
             trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         trial.bind(("127.0.0.1", port))
-        return int(trial.getsockname()[1])
 
 
-def _check_port(port: int) -> None:
-    try:
-        _bound(port)
-    except OSError as error:
-        reason = str(error.strerror or error).lower()
-        raise UsageError(
-            f"cannot listen on 127.0.0.1 port {port}: {reason}; choose another --port"
-        ) from error
-
-
-def _tell(address: str, browser: bool) -> None:
-    print(f"chat at {address} (Ctrl-C stops)", flush=True)
+def _tell(address: str, told: str, browser: bool) -> None:
+    print(f"chat at {address} ({told})", flush=True)
     screen = os.name == "nt" or sys.platform == "darwin" or bool(
         os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
     )  # fmt: skip
@@ -125,11 +128,12 @@ class ApiServer:
 
     def __init__(self, config: WebConfig) -> None:
         """Start it and wait until it listens; ParrotletError where it does not."""
-        machine = config.machine
-        given = {name: value for name, value in vars(machine).items() if value is not None}
-        flags = [f"--{name.replace('_', '-')}={value}" for name, value in given.items()]
+        given = {**vars(config.machine), "policy": config.safety.policy}
+        flags = [f"--{name}={value}" for name, value in given.items() if value is not None]
+        flags += [] if config.safety.filter else ["--no-filter"]
         self._command = [
-            sys.executable, "-m", "parrotlet", "serve", *config.runs, "--inspect", *flags,
+            sys.executable, "-m", "parrotlet", "serve", *config.runs, "--inspect",
+            "--while-input", *flags,
         ]  # fmt: skip
         print("loading the models", flush=True)
         self._stopping = threading.Event()
@@ -139,14 +143,18 @@ class ApiServer:
     def _start(self, port: str) -> tuple[subprocess.Popen[str], str]:
         process = subprocess.Popen(
             [*self._command, "--port", port],
-            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-            errors="replace",
+            stdin=subprocess.PIPE,  # its end tells that this process has ended, even if killed
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, errors="replace",
         )  # fmt: skip
         assert process.stdout is not None and process.stderr is not None
         threading.Thread(target=_pass_on, args=(process.stderr,), daemon=True).start()
-        for line in process.stdout:
-            if found := ADDRESS.search(line):
-                return process, found[1]
+        try:
+            for line in process.stdout:
+                if found := ADDRESS.search(line):
+                    return process, found[1]
+        except BaseException:  # Ctrl-C while it loads
+            process.kill()
+            raise
         raise ServerFailed(process.wait())
 
     def _watch(self) -> None:

@@ -124,6 +124,11 @@ class Store:
             raise StoreError(
                 f"{self.path} cannot be used: {error}; close what else uses it, then try again"
             ) from error
+        except sqlite3.IntegrityError as error:
+            raise StoreError(
+                "this conversation is no longer there, perhaps deleted in another tab; begin a new "
+                "one"
+            ) from error
         except sqlite3.DatabaseError as error:
             raise StoreDamaged(
                 f"{self.path} is damaged ({error}); start the page again: the file is set aside, "

@@ -107,6 +107,17 @@ def test_a_locked_file_is_an_error_in_one_sentence(
     assert store.talks() == [] and list(tmp_path.glob("*.aside*")) == []
 
 
+def test_a_conversation_that_is_gone_is_not_taken_for_damage(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    id, good, _ = talked(store)
+    Store(tmp_path).delete(id)  # in another tab
+    with pytest.raises(StoreError, match="no longer there") as caught:
+        store.add(id, good, "user", text("Are you there?"))
+    assert not isinstance(caught.value, module.StoreDamaged)
+    store.finish(good, text("late"), {"finish": "stop"})  # a reply that was being written
+    assert store.talks() == [] and store.tree(id) == {}
+
+
 def test_export_and_import(tmp_path: Path) -> None:
     store = Store(tmp_path)
     id, good, _ = talked(store)
