@@ -35,7 +35,7 @@ class ReplayEngine:
 
     def force(self, id: RequestId, ids: Sequence[int]) -> None:
         job = self._scheduler.find(id)
-        assert job is not None and job.paused
+        assert job is not None and (job.paused or job.slot is not None)
         self._scheduler.force(job, ids)
         self.fed[id] += ids
         self._reports += [Event(id, token, forced=True) for token in ids]

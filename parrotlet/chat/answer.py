@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
-from parrotlet.chat.call_runner import CallRunner
+from parrotlet.chat.call_runner import LONGEST_CALL, CallRunner
 from parrotlet.chat.pieces import Asked, Finish, Piece, Reason
 from parrotlet.chat.screen import Screened
 from parrotlet.chat.stops import StopMatcher
@@ -142,14 +142,18 @@ class Answer:
             return pieces
         if self._call is not None:
             self._call.append(token)
-            return []
+            endless = len(self._call) >= LONGEST_CALL and event.finish is None
+            return self._close_call([self._calls.closing]) if self._calls and endless else []
         if self._wants_tokens and event.finish != "stop":
             scored = Scored(token, event.logprob, event.alternatives)
             self._scored.append((self._read_chars, scored))
         return self._say(self._stream.push(token), last=False)
 
-    def _close_call(self) -> list[Piece]:
-        """The model waits after a call: run it and let the model read the result."""
+    def _close_call(self, closing: Sequence[int] = ()) -> list[Piece]:
+        """The model waits after a call: run it and let the model read the result.
+
+        `closing`: the end of a call that the model has not ended itself.
+        """
         assert self._calls is not None, "without tools there is nothing to pause after"
         if self._call is None:  # the end of a call that never began: go on
             self._engine.force(self.id, ())
@@ -162,7 +166,7 @@ class Answer:
             result = ToolResult(text)
             self._verdict = worse(self._verdict, verdict)
         self._call = None
-        ids = render_result(result, self._tokenizer)
+        ids = [*closing, *render_result(result, self._tokenizer)]
         forced = self._usage.forced_tokens + len(ids)
         held = self._usage.prompt_tokens + self._usage.sampled_tokens + forced
         if held >= self._engine.length:

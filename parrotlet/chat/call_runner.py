@@ -14,6 +14,8 @@ from parrotlet.text.template import Around
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.table import Tool
 
+LONGEST_CALL = 224  # tokens; what has not ended by then is no call: 200 characters and a name do
+
 
 class CallRunner:
     """Tools by name; `opening` and `closing` are the control ids around a call."""
@@ -33,6 +35,8 @@ class CallRunner:
         self.left -= 1
         call = parse_reply([self.opening, *ids, self.closing], self._tokenizer).parts[0]
         assert isinstance(call, ToolCall), "what stands between its control tokens is a call"
+        if len(ids) >= LONGEST_CALL:
+            return call, ToolResult(f"error: a call has fewer than {LONGEST_CALL} tokens")
         if call.name not in self._tools:
             known = ", ".join(self._tools)
             return call, ToolResult(f"error: there is no tool {call.name!r}; there is {known}")

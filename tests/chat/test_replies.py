@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_engine import ReplayEngine
 
+from parrotlet.chat.call_runner import LONGEST_CALL
 from parrotlet.chat.generate import GenerateSettings, complete, generate
 from parrotlet.chat.pieces import Dropped, Finish, Piece, fold
 from parrotlet.chat.reply import fit, replies, reply
@@ -205,6 +206,26 @@ def test_a_call_cut_short_is_not_shown() -> None:
     pieces = ask(engine_of(script(" So", "<|call|>", " shout abc")), max_tokens=5)
     assert fold(pieces).parts == (Text("So"),)
     assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "length"
+
+
+def test_a_call_without_an_end_does_not_swallow_the_answer() -> None:
+    """It is ended as a call that failed, the model reads why, and goes on."""
+    shouted = script(" shout" + " the" * 400)[:LONGEST_CALL]
+    endless = [*script("<|call|>"), *shouted]
+    engine = engine_of([*endless, *script(" So.", "<|end|>")])
+    pieces = ask(engine, max_tokens=400)
+    call, result, text = fold(pieces).parts
+    assert isinstance(call, ToolCall) and call.name == "shout" and "the the" in call.arguments
+    assert result == ToolResult(f"error: a call has fewer than {LONGEST_CALL} tokens")
+    assert text == Text("So.")
+    (fed,) = engine.fed.values()
+    ids = [*endless, *script("<|end_call|>", "<|result|>")]
+    assert fed[: len(ids)] == ids
+    finish = pieces[-1]
+    assert isinstance(finish, Finish) and finish.reason == "stop"
+    assert finish.forced_tokens == 1 + len(
+        script("<|result|>", f" {result.text}", "<|end_result|>")
+    )
 
 
 @pytest.mark.parametrize("spare", [-10, 0, 1])
