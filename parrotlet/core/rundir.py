@@ -29,6 +29,7 @@ NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 STEP = re.compile(r"step_(\d{6,})")
 RECIPE, METRICS, SAMPLES, LOCK = "recipe.json", "metrics.jsonl", "samples.jsonl", "lock"
 FULL = (errno.ENOSPC, errno.EDQUOT)
+STAGES = ("base", "sft", "dpo", "rl")  # folders of a run with several stages, in order
 HELD = (errno.EAGAIN, errno.EWOULDBLOCK, errno.EACCES, errno.EDEADLK)  # by another process
 
 

@@ -15,11 +15,10 @@ from typing import Any
 
 from parrotlet.core.errors import RunError
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS, RECIPE, read_json
+from parrotlet.core.rundir import METRICS, RECIPE, STAGES, read_json
 
 WINDOWS = 50  # a smoothed value is the mean over this part of the run,
 LEAST_WINDOW = 10  # but over so many steps at least, or a tenth of a short run
-STAGES = ("base", "sft")  # folders of a demo, in order
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -9,24 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from parrotlet import __version__
-from parrotlet.chat.load import load
+from parrotlet.chat.load import load_several
 from parrotlet.core.errors import UsageError
-from parrotlet.core.machine import MachineConfig, free_memory
-from parrotlet.core.rundir import NAME, RECIPE
+from parrotlet.core.machine import MachineConfig
+from parrotlet.core.rundir import NAME, RECIPE, STAGES
 from parrotlet.core.runtime import make_runtime
 from parrotlet.engine.engine import Engine
-from parrotlet.model.cost import kv_cache_bytes, num_parameters
 from parrotlet.model.model import Model
 from parrotlet.serve.errors import ApiError
 from parrotlet.serve.worker import Lane
 from parrotlet.text.tokenizer import Tokenizer
-from parrotlet.train.checkpoint import STAGES, Checkpoint, find, newest
+from parrotlet.train.checkpoint import Checkpoint, find, newest
 from parrotlet.train.manifest import MANIFEST
-
-FLOAT32_BYTES = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -129,7 +124,7 @@ def _stages(path: Path, name: str) -> Mapping[str, Checkpoint]:
     """The one checkpoint of a path, or the newest of each stage of a run that has several."""
     stages: dict[str, Checkpoint] = {}
     if (path / RECIPE).exists():
-        for stage in STAGES:
+        for stage in reversed(STAGES):  # the last answers where no name is given
             checkpoint = newest(path / stage)
             if checkpoint is not None:
                 stages[f"{name}-{stage}"] = checkpoint
@@ -143,40 +138,21 @@ def load_all(
 
     `keep`: the models stay at hand beside their engines, for looking inside.
     """
-    runtime = make_runtime(machine.device, machine.dtype)
-    _check_memory(checkpoints, runtime.device, runtime.compute_dtype.itemsize, slots)
+    dtype = make_runtime(machine.device, machine.dtype).compute_dtype
     served = []
-    for name, checkpoint in checkpoints.items():
-        loaded = load(checkpoint, machine, slots=slots)
-        made = hashlib.sha256((checkpoint.path / MANIFEST).read_bytes())
-        made.update(f"{runtime.compute_dtype} {__version__}".encode())
+    ready = load_several(list(checkpoints.values()), machine, slots=slots)
+    for name, loaded in zip(checkpoints, ready, strict=True):
+        made = hashlib.sha256((loaded.checkpoint.path / MANIFEST).read_bytes())
+        made.update(f"{dtype} {__version__}".encode())
         served.append(
             Served(
                 name=name,
                 tokenizer=loaded.tokenizer,
                 lane=Lane(loaded.engine, slots),
-                stage=checkpoint.stage,
+                stage=loaded.checkpoint.stage,
                 fingerprint=f"fp_{made.hexdigest()[:12]}",
                 created=int(time.time()),
                 model=loaded.model if keep else None,
             )
         )
     return Models(served)
-
-
-def _check_memory(
-    checkpoints: Mapping[str, Checkpoint], device: torch.device, itemsize: int, slots: int
-) -> None:
-    """UsageError where weights (read in float32, then cast) and caches are more than is free."""
-    needed = 0
-    for checkpoint in checkpoints.values():
-        config = checkpoint.config
-        cast = itemsize if itemsize < FLOAT32_BYTES else 0
-        needed += (FLOAT32_BYTES + cast) * num_parameters(config)
-        needed += kv_cache_bytes(config, slots * config.context, itemsize)
-    free = torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()
-    if free is not None and needed > free:
-        raise UsageError(
-            f"serving {', '.join(checkpoints)} with {slots} slots needs about {needed:,} bytes of "
-            f"memory and {free:,} are free; serve fewer models or give fewer --slots"
-        )

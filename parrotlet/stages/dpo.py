@@ -31,18 +31,17 @@ from parrotlet.data.pairs import (
 )
 from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.preferences import Pair, read_preferences
-from parrotlet.data.streams import PackedStream
 from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_dpo import DpoConfig, PairDataConfig
 from parrotlet.stages.config_json import to_json, with_absolute_paths
+from parrotlet.stages.opening import Ground, check_budget, tuning
 from parrotlet.stages.plan import Plan, make_plan, row_length
-from parrotlet.stages.record import gone, remember, settled
-from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
+from parrotlet.stages.record import gone, settled
+from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
 from parrotlet.stages.show import say_notes
 from parrotlet.tasks.world_pairs import WorldPairs
-from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.losses_pairs import PairObjective, reply_logprobs
@@ -59,17 +58,13 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
 
     What cannot work is refused before anything is read or written.
     """
-    directory = run_directory(config.run, f"{config.start.name}-dpo")
     config = with_absolute_paths(config)
-    start = start_of(config.start, directory)
-    context = row_length(config.context, start.config)
-    make_plan(start.config, config.budget, context=context, tokens_per_epoch=1)
-    with opened(directory, config.run) as runtime:
-        tokenizer = checkpoints.load_tokenizer(start)
-        on_main(lambda: remember(directory, "dpo", config), runtime)
-        data = directory / "data"
+    with tuning("dpo", config, lambda start: check_budget(config, start)) as ground:
+        start, runtime = ground.start, ground.runtime
+        context = row_length(config.context, start.config)
+        data = ground.directory / "data"
         key = _key(config, start, context, data)
-        on_main(lambda: _prepare_pairs(config, tokenizer, context, data, key, display), runtime)
+        on_main(lambda: _prepare_pairs(config, ground, context, key, display), runtime)
         on_main(lambda: _prepare_reference(config, start, runtime, data, key, display), runtime)
         train, held = (_open(data / side, key) for side in SIDES)
         plan = make_plan(
@@ -79,45 +74,29 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
             row=2 * context,
             tokens_per_epoch=len(train) * 2 * context,
             world_size=runtime.world_size,
-            rows_per_step=settled(directory).get("rows_per_step"),
+            rows_per_step=settled(ground.directory).get("rows_per_step"),
         )
-        stage = _stage(config, start, tokenizer, plan, runtime, train, held)
-        done = run_stage(stage, config.run, runtime, directory, display)
-    return directory if done else None
+        stage = _stage(config, ground, plan, train, held)
+        done = run_stage(stage, config.run, runtime, ground.directory, display)
+    return ground.directory if done else None
 
 
-def _stage(
-    config: DpoConfig,
-    start: Checkpoint,
-    tokenizer: Tokenizer,
-    plan: Plan,
-    runtime: Runtime,
-    train: PairRows,
-    held: PairRows,
-) -> Stage:
+def _stage(config: DpoConfig, ground: Ground, plan: Plan, train: PairRows, held: PairRows) -> Stage:
     """The stream of pairs and their objective."""
+    tokenizer, device = ground.tokenizer, ground.runtime.device
     tally = Tally()
     return Stage(
         name="dpo",
         tokenizer=tokenizer,
-        stream=static(
-            PackedStream(
-                rows=train,
-                rows_per_step=plan.rows_per_step,
-                micro_rows=plan.micro_rows,
-                seed=config.run.seed,
-                rank=runtime.rank,
-                world_size=runtime.world_size,
-            )
-        ),
+        stream=packed(train, plan, config.run, ground.runtime),
         objective=_objective(config, tally),
         plan=plan,
         budget=config.budget,
         optim=config.optim,
         lora=config.lora,
-        evaluate=lambda model: validation(config, model, held, plan.micro_rows, runtime.device),
+        evaluate=lambda model: validation(config, model, held, plan.micro_rows, device),
         sample=lambda model: answers(model, tokenizer, config.prompts),
-        start=start,
+        start=ground.start,
         tally=tally,
         before=True,
     )
@@ -165,15 +144,16 @@ def _key(config: DpoConfig, start: Checkpoint, context: int, directory: Path) ->
 
 
 def _prepare_pairs(
-    config: DpoConfig,
-    tokenizer: Tokenizer,
-    context: int,
-    directory: Path,
-    key: str,
-    display: Display,
+    config: DpoConfig, ground: Ground, context: int, key: str, display: Display
 ) -> None:
-    """Read, split, render and pack the pairs, once; what is there already is kept."""
-    if (directory / "validation" / MANIFEST).exists():
+    """Read, split, render and pack the pairs, once.
+
+    What was made from the same is kept, and that of a run which has begun: opening it says where
+    it was made from something else.
+    """
+    directory, tokenizer = ground.directory / "data", ground.tokenizer
+    made = directory / "validation" / MANIFEST
+    if made.exists() and (read_json(made).get("key") == key or settled(ground.directory)):
         return
     display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
     notes = Notes()

@@ -18,9 +18,10 @@ from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_json import with_absolute_paths
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig
+from parrotlet.stages.opening import opened, run_directory, start_of
 from parrotlet.stages.plan import Plan, check_start, make_plan, model_config
 from parrotlet.stages.record import gone, remember, settled
-from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
+from parrotlet.stages.run import Display, Stage, run_stage, static
 from parrotlet.stages.samples import continuations
 from parrotlet.stages.tokenizer import (
     bytes_per_character,

@@ -1,34 +1,34 @@
-"""What all stages share: a run directory with its recipe, a model, and the driver.
+"""What all stages share: a plan with its steps, a model, and the driver.
 
 A stage itself is a stream and an objective; pretrain.py and sft.py say which.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 import torch
 
-from parrotlet.core.errors import ParrotletError, UsageError
+from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS, SAMPLES, lock
-from parrotlet.core.runtime import Runtime, has_fast_bfloat16, make_runtime
-from parrotlet.data.streams import Stream, prefetch
+from parrotlet.core.rundir import METRICS, SAMPLES
+from parrotlet.core.runtime import Runtime, has_fast_bfloat16
+from parrotlet.data.packing import PackedRows
+from parrotlet.data.pairs import PairRows
+from parrotlet.data.streams import PackedStream, Stream, prefetch
 from parrotlet.model.build import build_model
 from parrotlet.model.lora import add_lora
 from parrotlet.model.model import Model
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
-from parrotlet.stages.config import BudgetConfig, LoraConfig, PlaceConfig, RunConfig, run_name
+from parrotlet.stages.config import BudgetConfig, LoraConfig, RunConfig
 from parrotlet.stages.plan import Plan, with_steps
-from parrotlet.stages.record import gone, settle, settled
+from parrotlet.stages.record import settle, settled
 from parrotlet.stages.show import show_batch
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
@@ -39,7 +39,6 @@ from parrotlet.train.losses import Objective
 from parrotlet.train.parallel import (
     any_rank,
     on_main,
-    process_group,
     sum_over_ranks,
     wait_for_all,
     wrap,
@@ -90,40 +89,20 @@ def static(stream: Stream) -> Callable[[Model], Stream]:
     return lambda model: lambda position: prefetch(stream(position))
 
 
-def run_directory(run: PlaceConfig, default_name: str) -> Path:
-    """The directory of a run; UsageError for a name that cannot be one."""
-    return run.runs / run_name(default_name if run.name is None else run.name)
-
-
-def start_of(path: Path, directory: Path) -> Checkpoint:
-    """The checkpoint that the run in `directory` starts from; its own newest where that is gone."""
-    own = checkpoints.newest(directory) if gone([path]) else None
-    return own or checkpoints.find(path)
-
-
-@contextmanager
-def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
-    """The run directory locked, the process group joined, threads and seeds set.
-
-    A run that has begun keeps the dtype and the threads it began with: bits depend on them. A
-    directory made for a run that is refused before its first step does not stay.
-    """
-    before = settled(directory)
-    runtime = make_runtime(run.device, before.get("dtype", run.dtype))
-    threads = before.get("threads", run.threads)
-    if threads is not None:
-        torch.set_num_threads(threads)
-    torch.manual_seed(run.seed)
-    new = runtime.is_main and not directory.exists()
-    with process_group(runtime), ExitStack() as locked:
-        on_main(lambda: locked.enter_context(lock(directory)), runtime)
-        try:
-            yield runtime
-        except ParrotletError:
-            if new and not (directory / METRICS).exists():  # refused before the first step
-                shutil.rmtree(directory, ignore_errors=True)
-            raise
-        wait_for_all(runtime)
+def packed(
+    rows: PackedRows | PairRows, plan: Plan, run: RunConfig, runtime: Runtime
+) -> Callable[[Model], Stream]:
+    """This rank's share of packed rows, in the order that the run's seed gives."""
+    return static(
+        PackedStream(
+            rows=rows,
+            rows_per_step=plan.rows_per_step,
+            micro_rows=plan.micro_rows,
+            seed=run.seed,
+            rank=runtime.rank,
+            world_size=runtime.world_size,
+        )
+    )
 
 
 def run_stage(

@@ -11,6 +11,7 @@ from parrotlet.core.errors import DataError
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.model.model import Model
+from parrotlet.stages.plan import row_length
 from parrotlet.text.chat import Conversation
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.toolbox import TOOLS
@@ -26,7 +27,7 @@ def continuations(
     Prompts that do not fit the context, or that the tokenizer cannot write (an alphabet of other
     characters), are left out; where all are, the model begins a text of its own.
     """
-    engine = Engine(model, slots=1)
+    engine = Engine(model, slots=1, length=row_length(None, model.config))
     settings = GenerateSettings(max_tokens=TOKENS, sampling=sampling)
     rooms = {prompt: engine.length - _length(tokenizer, prompt) for prompt in prompts}
     fitting = {prompt: int(room) for prompt, room in rooms.items() if room > 0}
@@ -47,7 +48,8 @@ def _length(tokenizer: Tokenizer, text: str) -> float:
 
 def answers(model: Model, tokenizer: Tokenizer, prompts: Sequence[str]) -> Mapping[str, str]:
     """Each user message with the model's greedy answer."""
-    engine = Engine(model, slots=max(1, len(prompts)))
+    slots, length = max(1, len(prompts)), row_length(None, model.config)
+    engine = Engine(model, slots=slots, length=length)
     settings = GenerateSettings(max_tokens=TOKENS, sampling=SamplingSettings(temperature=0.0))
     conversations = [Conversation.of(("user", prompt)) for prompt in prompts]
     said = replies(engine, tokenizer, conversations, settings, TOOLS)

@@ -15,20 +15,19 @@ from parrotlet.data.arrays import MANIFEST
 from parrotlet.data.conversations import Notes, Rules, conversation_files, read_conversations
 from parrotlet.data.packing import PackedRows, pack_rows
 from parrotlet.data.permutation import derive_key, permute
-from parrotlet.data.streams import PackedStream
 from parrotlet.evals.bpb import mean_loss
 from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_json import to_json, with_absolute_paths
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
+from parrotlet.stages.opening import check_budget, tuning
 from parrotlet.stages.plan import Plan, make_plan, row_length
-from parrotlet.stages.record import gone, remember, settled
-from parrotlet.stages.run import Display, Stage, opened, run_directory, run_stage, start_of, static
+from parrotlet.stages.record import gone, settled
+from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
 from parrotlet.stages.show import say_notes, show_conversation
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
-from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import on_main
 from parrotlet.world.entities import World
@@ -42,15 +41,11 @@ def sft(config: SftConfig, display: Display) -> Path | None:
 
     What cannot work is refused before anything is read or written.
     """
-    directory = run_directory(config.run, f"{config.start.name}-sft")
     config = with_absolute_paths(config)
-    start = start_of(config.start, directory)
-    context = row_length(config.context, start.config)
-    make_plan(start.config, config.budget, context=context, tokens_per_epoch=1)
-    with opened(directory, config.run) as runtime:
-        tokenizer = checkpoints.load_tokenizer(start)
-        on_main(lambda: remember(directory, "sft", config), runtime)
-        data = directory / "data"
+    with tuning("sft", config, lambda start: check_budget(config, start)) as ground:
+        start, tokenizer, runtime = ground.start, ground.tokenizer, ground.runtime
+        context = row_length(config.context, start.config)
+        data = ground.directory / "data"
         key = _key(config, tokenizer, context, data)
         on_main(lambda: prepare_rows(config, tokenizer, context, data, key, display), runtime)
         train, held = (PackedRows.open(data / side, key) for side in ("train", "validation"))
@@ -60,21 +55,12 @@ def sft(config: SftConfig, display: Display) -> Path | None:
             context=context,
             tokens_per_epoch=len(train) * context,
             world_size=runtime.world_size,
-            rows_per_step=settled(directory).get("rows_per_step"),
+            rows_per_step=settled(ground.directory).get("rows_per_step"),
         )
         stage = Stage(
             name="sft",
             tokenizer=tokenizer,
-            stream=static(
-                PackedStream(
-                    rows=train,
-                    rows_per_step=plan.rows_per_step,
-                    micro_rows=plan.micro_rows,
-                    seed=config.run.seed,
-                    rank=runtime.rank,
-                    world_size=runtime.world_size,
-                )
-            ),
+            stream=packed(train, plan, config.run, runtime),
             objective=next_token,
             plan=plan,
             budget=config.budget,
@@ -84,8 +70,8 @@ def sft(config: SftConfig, display: Display) -> Path | None:
             sample=lambda model: answers(model, tokenizer, config.prompts),
             start=start,
         )
-        done = run_stage(stage, config.run, runtime, directory, display)
-    return directory if done else None
+        done = run_stage(stage, config.run, runtime, ground.directory, display)
+    return ground.directory if done else None
 
 
 def _key(config: SftConfig, tokenizer: Tokenizer, context: int, directory: Path) -> str:

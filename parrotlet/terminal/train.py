@@ -22,8 +22,9 @@ from parrotlet.stages.config_json import to_json
 from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
 from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
+from parrotlet.stages.opening import run_directory
 from parrotlet.stages.record import remember
-from parrotlet.stages.run import Display, run_directory
+from parrotlet.stages.run import Display
 from parrotlet.stages.tokenizer import tokenizer_for
 from parrotlet.terminal.copied import quoted, say
 from parrotlet.terminal.progress import StageDisplay

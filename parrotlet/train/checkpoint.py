@@ -31,7 +31,15 @@ from torch import Tensor
 
 from parrotlet.core.errors import CheckpointError, FormatError, RunError, TrainingError
 from parrotlet.core.log import get_logger
-from parrotlet.core.rundir import RECIPE, STEP, step_name, sync_directory, write_file, write_json
+from parrotlet.core.rundir import (
+    RECIPE,
+    STAGES,
+    STEP,
+    step_name,
+    sync_directory,
+    write_file,
+    write_json,
+)
 from parrotlet.core.runtime import Runtime
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
@@ -50,7 +58,6 @@ ABOUT, MODEL, TRAINING, COUNTERS = (
 LORA = "lora/"  # before the names of weights that only resuming needs
 KEEP = 2  # checkpoints kept of a run; the older is the fallback when the newest is damaged
 COUNTED = ("step", "units", "skipped", "skipped_in_a_row")  # fields of TrainState kept
-STAGES = ("rl", "dpo", "sft", "base")  # folders of a run with several stages, the last first
 log = get_logger("checkpoint")
 
 
@@ -224,7 +231,7 @@ def find(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path} {what}; name a run or checkpoint directory")
     if STEP.fullmatch(path.name) or (path / MANIFEST).exists():
         return verify(path)
-    for directory in (path, *(path / stage for stage in STAGES)):
+    for directory in (path, *(path / stage for stage in reversed(STAGES))):
         # the folders of stages count in a run of several stages only, which has a recipe
         if directory == path or (path / RECIPE).exists():
             found = newest(directory)

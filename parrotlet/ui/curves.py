@@ -11,11 +11,10 @@ from typing import Any
 import pandas as pd
 import streamlit as st
 
-from parrotlet.core.rundir import METRICS, RECIPE, SAMPLES
+from parrotlet.core.rundir import METRICS, RECIPE, SAMPLES, STAGES
 
 MOST_POINTS = 800  # of a line
 WINDOWS = 50  # a smoothed value is the mean over this part of the run
-STAGES = ("base", "sft", "dpo", "rl")
 
 
 @dataclass(frozen=True)

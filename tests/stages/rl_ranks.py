@@ -16,7 +16,7 @@ from parrotlet.core.rundir import write_json
 from parrotlet.core.runtime import make_runtime
 from parrotlet.recipes import RECIPES
 from parrotlet.stages.config_rl import RlConfig
-from parrotlet.stages.rl import Rounds, make_rl_plan
+from parrotlet.stages.rounds import Rounds
 from parrotlet.tasks.task import Example
 from parrotlet.text.chat import Conversation, Message
 from parrotlet.train import checkpoint as checkpoints
@@ -51,8 +51,7 @@ def main(start: Path, out: Path) -> None:
         tally = Tally()
         rounds = Rounds(
             config=config, task=Letters(), tokenizer=checkpoints.load_tokenizer(found),
-            plan=make_rl_plan(config, found.config, runtime.world_size, {}), runtime=runtime,
-            tally=tally, reference=None,
+            runtime=runtime, tally=tally, reference=None,
         )  # fmt: skip
         objective = PolicyObjective(clip=None, clip_high=None, kl=0.0, tally=tally)
         learner = wrap(Learner(model, objective), runtime)

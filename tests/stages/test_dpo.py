@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.dpo import dpo
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.sft import sft
+
+
+KEPT = "reference/reference.npy"
 
 
 def dpo_config(runs: Path, name: str) -> DpoConfig:
@@ -61,12 +65,40 @@ def test_the_reference_is_computed_once_and_hashed(
     monkeypatch.setattr(dpo_module, "reference_of", never)
     assert dpo(dpo_config(runs, "dpo"), Stopping())
     assert bits(runs / "dpo") == before
-    kept = runs / "dpo/data/train/reference/reference.npy"
+    kept = runs / "dpo/data/train" / KEPT
     data = kept.read_bytes()
     kept.write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(DataError, match="was altered"):
         dpo(dpo_config(runs, "dpo"), Stopping())
     kept.write_bytes(data)
+
+
+def test_pairs_and_reference_are_of_the_model_that_is_started_from(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another model under the same name: all is made anew before the first step, refused after."""
+
+    def killed(*arguments: object) -> None:
+        raise MemoryError
+
+    start = tmp_path / "start"
+    config = replace(dpo_config(runs, "moved"), start=start)
+    shutil.copytree(runs / "sft", start)
+    with monkeypatch.context() as patched:
+        patched.setattr(dpo_module, "run_stage", killed)
+        with pytest.raises(MemoryError):
+            dpo(config, Stopping())
+    made = runs / "moved/data/validation"
+    before = read_json(made / "manifest.json")["key"], (made / KEPT).read_bytes()
+    shutil.rmtree(start)
+    shutil.copytree(runs / "dpo", start)
+    assert dpo(config, Stopping(1)) is None
+    after = read_json(made / "manifest.json")["key"], (made / KEPT).read_bytes()
+    assert after[0] != before[0] and after[1] != before[1]
+    shutil.rmtree(start)
+    shutil.copytree(runs / "sft", start)
+    with pytest.raises(DataError, match="rows made from other"):
+        dpo(config, Stopping())
 
 
 def test_own_pairs_cut_and_counted(runs: Path, tmp_path: Path) -> None:

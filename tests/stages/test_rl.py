@@ -28,8 +28,9 @@ from parrotlet.model.context import CausalContext
 from parrotlet.stages.config import RunConfig
 from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.pretrain import pretrain
-from parrotlet.stages.rl import _corrected, rl
+from parrotlet.stages.rl import rl
 from parrotlet.stages.rollouts import Rollout, batch_of, batches_of, grade, roll, set_advantages
+from parrotlet.stages.rounds import corrected
 from parrotlet.stages.sft import sft
 from parrotlet.stages.watch import collapse
 from parrotlet.tasks.table import PRACTICE, TASKS
@@ -125,10 +126,9 @@ def test_the_engine_says_what_the_trainer_says(runs: Path) -> None:
 def test_correction_is_model_over_sampling(runs: Path) -> None:
     settings = SamplingSettings(temperature=0.7, top_p=0.9)
     batch = batch_of(rolled(runs, sampling=settings))
-    config = rl_config(runs, "x")
-    rollout = replace(config.rollout, temperature=0.7, top_p=0.9, correction=True)
+    rollout = replace(SMOKE.rl.rollout, temperature=0.7, top_p=0.9, correction=True)
     model = load_model(find(runs / "sft"), ALONE)
-    found = _corrected(model, batch, replace(config, rollout=rollout)).extra["weight"]
+    found = corrected(model, batch, rollout).extra["weight"]
     row, place = (batch.targets != IGNORE).nonzero()[0].tolist()
     logits = model(batch.tokens, CausalContext.of(batch.tokens))[row, place].double()
     cut = (logits / 0.7).softmax(-1).sort(descending=True)
@@ -257,6 +257,13 @@ def test_what_cannot_work(runs: Path, change: dict[str, dict[str, object]], word
     for part, values in change.items():
         config = replace(config, **{part: replace(getattr(config, part), **values)})
     with pytest.raises(UsageError, match=words):
+        rl(config, Stopping())
+    assert not (runs / "never").exists()
+
+
+def test_a_base_model_is_refused(runs: Path) -> None:
+    config = replace(rl_config(runs, "never"), start=runs / "base")
+    with pytest.raises(UsageError, match="has only read and never learned to answer"):
         rl(config, Stopping())
     assert not (runs / "never").exists()
 
