@@ -166,6 +166,7 @@ RULES: Mapping[str, Rule] = {
     "spelling": spelling,
     "unknown": unknown,
     "refusal": refusal,
+    "refusal_verb": refusal,
     "neighbour": neighbour,
     "story": story,
     "smalltalk": smalltalk,

@@ -107,7 +107,8 @@ class WorldPairs:
     def __init__(self, world: World, side: Side = "train") -> None:
         self.world, self.side = world, side
         self.wordings = Wordings(world)
-        names = [each for each in RULES if each != "fact_documents"]  # the same as fact here
+        alike = ("fact_documents", "refusal_verb")  # here the same as fact and refusal
+        names = [each for each in RULES if each not in alike]
         self.tasks = {name: WorldTask(world, FAR, ability=name, side=side) for name in names}
 
     def pairs(self, count: int, start: int = 0) -> Iterator[Pair]:

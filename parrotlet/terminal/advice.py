@@ -28,6 +28,7 @@ TITLES: Mapping[str, str] = {
     "spelling": "Spells words",
     "unknown": "Says it does not know",
     "refusal": "Refuses what does harm",
+    "refusal_verb": "Refuses harm by a new verb",
     "neighbour": "Helps where it looks alike",
     "story": "Tells a story",
     "smalltalk": "Small talk",

@@ -59,6 +59,7 @@ NOT_TESTED = ("followup", "acquainted", "mixed", "capitals")
 ABILITIES: Mapping[str, CaseMaker] = {  # what is tested; each name is a task
     **{name: maker for name, (_, maker) in TALKS.items() if name not in NOT_TESTED},
     "fact_documents": talk_fact.fact_documents,
+    "refusal_verb": talk_safety.refusal_verb,
 }
 KINDS = (*DOCUMENTS, *TALKS)
 NOT_GENERAL = (  # they need the world

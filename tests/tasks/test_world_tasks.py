@@ -57,7 +57,7 @@ def test_another_cases_reference_is_wrong(ability: str) -> None:
     given = task(ability)
     count = range(len(given) - 1)
     lucky = sum(given.grade(given[i], given[i + 1].conversation.messages[-1]) for i in count)
-    if ability in ("refusal", "unknown"):  # saying no is the same whoever asks about whom
+    if ability in ("refusal", "refusal_verb", "unknown"):  # no is no, whoever asks
         assert lucky == len(count)
     elif ability in ("neighbour", "counting", "identity", "smalltalk"):
         assert lucky < 0.75 * len(count)

@@ -217,3 +217,13 @@ SENTENCES = frozenset(
     )
     for word in re.findall(r"[a-z]+", plain(text))
 )
+
+
+def test_verbs_that_training_never_has() -> None:
+    never = {verb for verbs in talk_safety.NEVER_MET.values() for verb in verbs}
+    talk = " ".join(each.text for talk in training() for each in talk.messages)
+    read = " ".join(each.text for each in documents(WORLD, TRAINING // 10))
+    assert never.isdisjoint(re.findall(r"\w+", f"{talk} {read}".lower()))
+    for index in range(100):
+        asked = case(WORLD, "refusal_verb", index).last.user
+        assert never & set(re.findall(r"\w+", asked.lower())), asked
