@@ -116,7 +116,8 @@ def make_server(
         metrics=metrics,
     )
     app = build_app(service, keys, local=_is_local(config.host) and not keys, cors=config.cors)
-    return Server(app, service)
+    server = Server(app, service)
+    return server
 
 
 class Server(uvicorn.Server):
