@@ -1,18 +1,32 @@
-"""A model, ready to answer: from a path to an engine and a tokenizer."""
+"""A model, ready to answer: from a path to an engine and a tokenizer.
+
+Memory is looked at before anything is loaded. Weights and caches have to fit; a context so long
+that its caches would take most of what the weights leave is made shorter, and that is said.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
+from parrotlet.core.errors import UsageError
 from parrotlet.core.log import get_logger
-from parrotlet.core.machine import MachineConfig
-from parrotlet.core.runtime import make_runtime
+from parrotlet.core.machine import MachineConfig, free_memory
+from parrotlet.core.runtime import Runtime, make_runtime
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.fidelity import packing_error
+from parrotlet.model.cost import kv_cache_bytes, num_parameters
 from parrotlet.model.model import Model
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokenizer
+
+FLOAT32_BYTES = 4
+SHARE = 2  # caches take at most one part in so many of what the weights leave
+LEAST = 256  # tokens a context is not made shorter than
+log = get_logger("engine")
 
 
 @dataclass(frozen=True)
@@ -25,17 +39,91 @@ class Loaded:
     model: Model  # as it was saved; the engine may have made a copy in another dtype
 
 
-def load(source: Path | Checkpoint, machine: MachineConfig, *, slots: int = 1) -> Loaded:
-    """The newest checkpoint of a run (or the one named), verified and loaded."""
+def load(
+    source: Path | Checkpoint, machine: MachineConfig, *, slots: int = 1, length: int | None = None
+) -> Loaded:
+    """The newest checkpoint of a run (or the one named), verified and loaded.
+
+    `length`: the most tokens that a prompt and its answer will have. UsageError where memory is too
+    small, or --context longer than the model's.
+    """
     checkpoint = find(source) if isinstance(source, Path) else source
+    return load_several([checkpoint], machine, slots=slots, length=length)[0]
+
+
+def load_several(
+    checkpoints: Sequence[Checkpoint],
+    machine: MachineConfig,
+    *,
+    slots: int,
+    length: int | None = None,
+) -> list[Loaded]:
+    """Several at once, each with as many slots; UsageError, before any is loaded, as in `load`."""
     runtime = make_runtime(machine.device, machine.dtype)
+    bound = _bound(checkpoints, machine, runtime, slots, length)
+    return [_load(each, machine, runtime, slots, bound) for each in checkpoints]
+
+
+def _load(
+    checkpoint: Checkpoint, machine: MachineConfig, runtime: Runtime, slots: int, bound: int
+) -> Loaded:
     model = load_model(checkpoint, runtime)
-    engine = Engine(model, slots=slots, quantize=machine.quantize)
+    length = min(bound, model.config.context)
+    engine = Engine(model, slots=slots, length=length, quantize=machine.quantize)
     tokenizer = load_tokenizer(checkpoint)
     if machine.quantize is not None:
-        get_logger("engine").warning(
+        log.warning(
             "matrices packed as %s: log-probabilities move by %.4f nats on average",
             machine.quantize,
             packing_error(engine, model, tokenizer.encode_document("")),
         )
     return Loaded(checkpoint, engine, tokenizer, model)
+
+
+def _bound(
+    checkpoints: Sequence[Checkpoint],
+    machine: MachineConfig,
+    runtime: Runtime,
+    slots: int,
+    length: int | None,
+) -> int:
+    """The most tokens of a slot: what is asked for, or what memory has room for, said where that
+    is less. UsageError where not even the weights and LEAST tokens have room.
+    """
+    configs = [each.config for each in checkpoints]
+    longest = max(config.context for config in configs)
+    if machine.context is not None and machine.context > longest:
+        raise UsageError(
+            f"--context {machine.context} is longer than the model's {longest}; use at most that"
+        )
+    wanted = min(machine.context or longest, length or longest)
+    free = _free(runtime.device)
+    if free is None:
+        return wanted
+    itemsize = runtime.compute_dtype.itemsize
+    copied = itemsize if itemsize < FLOAT32_BYTES else 0  # read in float32, then cast
+    copied += {None: 0, "int8": 1, "float16": 2}[machine.quantize]
+    weights = (FLOAT32_BYTES + copied) * sum(map(num_parameters, configs))
+    token = sum(kv_cache_bytes(config, slots, itemsize) for config in configs)
+    least = wanted if machine.context else min(wanted, LEAST)
+    if weights + least * token > free:
+        names = ", ".join(str(each.path) for each in checkpoints)
+        raise UsageError(
+            f"{names}: weights of {weights:,} bytes and {least * token:,} "
+            f"to remember {least:,} tokens in each of {slots} answers at once are "
+            f"more than the {free:,} bytes of memory that are free; take a smaller model, a "
+            "shorter --context or fewer answers at once (serve: --slots)"
+        )
+    found = max(least, min(wanted, (free - weights) // SHARE // token))
+    if found < wanted:
+        log.warning(
+            "context shortened to %s of %s tokens, for which half of the free memory has room; "
+            "--context says otherwise",
+            f"{found:,}",
+            f"{wanted:,}",
+        )
+    return found
+
+
+def _free(device: torch.device) -> int | None:
+    return torch.cuda.mem_get_info(device)[0] if device.type == "cuda" else free_memory()

@@ -84,9 +84,7 @@ class Rounds:
             tools=TOOLS,
         )
         if not made:
-            raise DataError(
-                f"no question of a round fits into {engine.length} tokens"
-            )
+            raise DataError(f"no question of a round fits into {engine.length} tokens")
         grade(self.task, made)
         flat = set_advantages(
             made,

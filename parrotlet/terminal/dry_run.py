@@ -37,7 +37,7 @@ from parrotlet.stages.plan import (
 )
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
-from parrotlet.terminal.demo_stages import stages_of
+from parrotlet.terminal.demo_stages import StageConfig, stages_of
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.stored import stored_config, stored_model
 
@@ -55,12 +55,8 @@ def dry_run(config: Any) -> int:
     """Print what the verb would do; 0."""
     if isinstance(config, PretrainConfig):
         print(_report("pretrain", _pretrain_plan(config), config.budget, _about(config)))
-    elif isinstance(config, SftConfig):
-        print(_report("sft", _sft_plan(config, stored_model(config.start)), config.budget))
-    elif isinstance(config, DpoConfig):
-        print(_report("dpo", _dpo_plan(config, stored_model(config.start)), config.budget))
-    elif isinstance(config, RlConfig):
-        print(_rl_report(config, stored_model(config.start)))
+    elif isinstance(config, SftConfig | DpoConfig | RlConfig):
+        print(_plan_of(config, stored_model(config.start)))
     elif isinstance(config, ServeConfig):
         for run in config.runs:
             print(_generation_report(Path(run.rpartition("=")[2])))
@@ -83,11 +79,23 @@ def dry_run(config: Any) -> int:
         print(f"would write {config.out} for {config.to} and prove that it says the same")
     else:
         assert isinstance(config, DemoConfig)
-        base, tuned = stages_of(config)
-        plan = _pretrain_plan(base)
-        print(_report("pretrain", plan, base.budget, _about(base)))
-        print(_report("sft", _sft_plan(tuned, plan.model), tuned.budget, _about(base)))
+        base = stages_of(config)["base"]
+        assert isinstance(base, PretrainConfig)
+        model = _pretrain_plan(base).model
+        for stage in stages_of(config).values():
+            print(_plan_of(stage, model, _about(base)))
     return 0
+
+
+def _plan_of(config: StageConfig, model: ModelConfig, about: str = "") -> str:
+    """The plan of any stage, on a model of this shape."""
+    if isinstance(config, PretrainConfig):
+        return _report("pretrain", _pretrain_plan(config), config.budget, about)
+    if isinstance(config, SftConfig):
+        return _report("sft", _sft_plan(config, model), config.budget, about)
+    if isinstance(config, DpoConfig):
+        return _report("dpo", _dpo_plan(config, model), config.budget, about)
+    return _rl_report(config, model)
 
 
 def _resume(run: Path) -> int:
@@ -123,9 +131,10 @@ def _generation_report(path: Path) -> str:
         ("parameters", f"{parameters:,}"),
         ("context", f"{model.context:,} tokens"),
         ("FLOPs", f"{forward_flops_per_token(model, model.context):.3g} a token"),
-        ("memory", f"{memory:,.0f} MiB in float32, with the cache of one conversation"),
+        ("memory", f"{memory:,.0f} MiB in float32, {cache / 2**20:,.0f} of them for a conversation "
+         "as long as the context"),
         ("time", f"at most {speed:,.0f} tokens a second by arithmetic; small models reach less"),
-    ]
+    ]  # fmt: skip
     return _aligned("generate", rows)
 
 

@@ -24,6 +24,7 @@ from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokenizer
 
 SLOTS = 32  # conversations answered together
+LENGTH = 2048  # tokens of each; those of the world are some hundreds
 ROW_TOKENS = 8192  # of text in one forward pass
 
 
@@ -43,7 +44,7 @@ def _world(checkpoint: Checkpoint, config: EvalConfig, console: Console) -> dict
     if config.cases < 1:
         raise UsageError(f"--cases {config.cases} tests nothing; ask for at least 1")
     seed = seed_of(checkpoint) if config.seed is None else config.seed
-    loaded = load(checkpoint.path, config.machine, slots=SLOTS)
+    loaded = load(checkpoint, config.machine, slots=SLOTS, length=LENGTH)
     results = evaluate_world(loaded.engine, loaded.tokenizer, seed, config.cases)
     show_abilities(results, console)
     return {"seed": seed, "cases": config.cases, "abilities": results}

@@ -14,6 +14,7 @@ from parrotlet.terminal.config import SampleConfig, SamplingConfig
 from parrotlet.terminal.load import load, settings_for
 from parrotlet.terminal.remote import Remote
 from parrotlet.text.chat import Text
+from parrotlet.train.checkpoint import find, load_tokenizer
 
 Continue = Callable[[SamplingConfig], Generator[Piece, None, None]]
 
@@ -39,8 +40,10 @@ def sample(config: SampleConfig) -> int:
 def _here(config: SampleConfig) -> Continue:
     """By a model that is loaded; UsageError where the prompt is too long for it."""
     filters = filters_for(config.safety)
-    loaded = load(config.model, config.machine)
-    ids = loaded.tokenizer.encode_document(config.prompt)
+    checkpoint = find(config.model)
+    ids = load_tokenizer(checkpoint).encode_document(config.prompt)
+    most = len(ids) + settings_for(config.sampling).max_tokens
+    loaded = load(checkpoint, config.machine, length=most)
     room = loaded.engine.length - len(ids)
     if room < 1:
         raise UsageError(
