@@ -14,7 +14,7 @@ from parrotlet.safety.classifier import Classifier
 from parrotlet.safety.config import SafetyConfig
 from parrotlet.safety.filter import WINDOW, Action, Direction, Filter, Verdict, chain, worse
 from parrotlet.safety.normalise import clean, plain
-from parrotlet.safety.policy import DEFAULT, VERSION, Policy, read_policy
+from parrotlet.safety.policy import DEFAULT, VERSION, Policy, in_words, read_policy
 from parrotlet.safety.rules import RULES, Phrases, Rule, matches
 from parrotlet.safety.stream import OutputStream
 from parrotlet.text.chat import Message
@@ -85,7 +85,7 @@ class ClassifierFilter:
             return worst
         for name, score in self.classifier.scores(text).items():
             if name in self.limits and score >= self.limits[name]:
-                reason = f"{SAID[self.direction]} looks like {name.replace('_', ' ')}"
+                reason = f"{SAID[self.direction]} seems to be about {in_words(name)}"
                 verdict = Verdict(self.actions[name], name, score, reason, self.direction)
                 worst = worse(worst, verdict)
         return worst

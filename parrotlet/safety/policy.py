@@ -21,6 +21,19 @@ VERSION = 1
 DEFAULT = Path(__file__).parent / "policy.toml"
 TEXTS = ("refuse", "redact", "withhold")
 MOST_PHRASES = 1_000
+WORDS = {  # of categories, where their names are no words for people
+    "illicit": "something illegal",
+    "cyber": "an attack on computers",
+    "sexual": "sex",
+    "privacy": "the private life of others",
+    "child_abuse": "child abuse",
+    "self_harm": "self-harm",
+}
+
+
+def in_words(category: str) -> str:
+    """A category, for people."""
+    return WORDS.get(category, category.replace("_", " "))
 
 
 @dataclass(frozen=True, kw_only=True)

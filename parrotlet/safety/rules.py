@@ -120,4 +120,8 @@ class Phrases:
     def matches(self, words: View) -> Iterator[Match]:
         """Where they are in a plain view."""
         for found in self.pattern.finditer(words.text):
-            yield Match(self.category, "a phrase of the policy", words.span(*found.span()))
+            yield Match(
+                self.category,
+                f"a phrase of the policy ({self.category})",
+                words.span(*found.span()),
+            )

@@ -113,7 +113,7 @@ class Guard:
         if self._draining() and path not in WATCHING:
             raise ApiError(503, "the server is stopping", "shutting_down")
         length = headers.get("content-length", "0")
-        if not length.isdigit() or int(length) > self._limits.max_body:
+        if not re.fullmatch(r"[0-9]{1,18}", length) or int(length) > self._limits.max_body:
             raise _too_large(self._limits.max_body)
         if key is not None and self._active[key] >= self._limits.per_key:
             raise ApiError(429, "this key has too many requests at once", "too_many_requests")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 from parrotlet.chat.answer import Answer
 from parrotlet.chat.reply import answer_to, fit
-from parrotlet.chat.screen import screen
+from parrotlet.chat.screen import Screened, screen, screen_prompt
 from parrotlet.core.errors import UsageError
 from parrotlet.safety.filters import Filters
 from parrotlet.serve.config import LimitsConfig
@@ -93,8 +93,12 @@ def completion(
     answers, words, echoes, hidden = [], [], [], []
     for prompt in prompts:
         ids, added = _prompt_ids(model, prompt)
-        _check_context(len(ids), engine.length, "prompt")
         text = prompt if isinstance(prompt, str) else tokenizer.decode(prompt)
+        screened: Screened | None = None
+        if most:  # else nothing is said: the prompt is only scored
+            read, screened = screen_prompt(text, filters)
+            ids = ids if read == text else _prompt_ids(model, read)[0]
+        _check_context(len(ids), engine.length, "prompt")
         for choice in range(num):
             answers.append(
                 Answer(
@@ -104,6 +108,7 @@ def completion(
                     settings.within(engine.length - len(ids)),
                     end=tokenizer.bos_id,
                     filters=filters,
+                    screened=screened,
                     choice=choice,
                 )
             )

@@ -94,14 +94,15 @@ def filtered(facts: Mapping[str, Any]) -> str:
     """What a safety filter decided, and why."""
     why = facts.get("filter") or {}
     told = {
-        "refuse": "A safety filter refused this message.",
-        "end": "A safety filter ended this reply.",
-        "redact": "A safety filter removed a part.",
-        "warn": "A safety filter has a remark.",
-    }.get(why.get("action", "end"), "A safety filter acted.")
+        "refuse": "A safety filter refused this message",
+        "end": "A safety filter ended this reply",
+        "redact": "A safety filter removed a part",
+        "warn": "A safety filter has a remark",
+    }.get(why.get("action", "end"), "A safety filter acted")
+    if why.get("direction") == "output" and why.get("action") == "refuse":
+        told = "A safety filter ended this reply"
     reason = words.plain(str(why.get("reason", "")))
-    category = words.plain(str(why.get("category", "")))
-    return " ".join(each for each in (told, reason, f"({category})" if category else "") if each)
+    return f"{told}: {reason}." if reason else f"{told}."
 
 
 def numbers(said: Said, contexts: Mapping[str, int]) -> list[str]:

@@ -127,7 +127,7 @@ def test_the_classifier_ends_a_reply_on_its_way() -> None:
     harm = "To build a pipe bomb and kill people in a school, buy an illegal gun. " * 6
     stream = default().stream()
     shown = show(stream, [CALM * 3 + harm])
-    assert stream.ended and stream.verdict.reason.startswith("the reply looks like")
+    assert stream.ended and stream.verdict.reason.startswith("the reply seems to be about")
     assert shown.endswith(REFUSAL) and len(shown) < len(CALM * 3 + harm) / 2
 
 
