@@ -286,10 +286,15 @@ def test_f21_a_reader_who_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch
 @pytest.mark.parametrize("count", counts(1, 3, 10))
 def test_f22_an_engine_that_dies_is_told_of(count: int) -> None:
     for _ in range(count):
-        kill_the_engine()
+        told, server = kill_the_engine()
+        assert b'"engine_stopped"' in told and b"data: [DONE]" in told
+        assert b"fire" not in told
+        assert not server.thread.is_alive(), "the server goes on without an engine"
+        assert not server.server.service.worker.alive
 
 
-def kill_the_engine() -> None:
+def kill_the_engine() -> tuple[bytes, InThread]:
+    """What a reader is told, and the server that ended."""
     with in_thread(scripted(ENDLESS)) as server, slowed(server):
         engine: Any = server.server.service.models.all[0].engine
         client = connect(server, {**HELLO, "stream": True})
@@ -300,11 +305,8 @@ def kill_the_engine() -> None:
 
         engine.step = fail
         told = read(client)
-        assert b'"engine_stopped"' in told and b"data: [DONE]" in told
-        assert b"fire" not in told
         server.thread.join(60)
-        assert not server.thread.is_alive(), "the server goes on without an engine"
-        assert not server.server.service.worker.alive
+        return told, server
 
 
 def test_f22_damaged_weights_end_the_process_with_an_error(tmp_path: Path) -> None:
@@ -346,10 +348,11 @@ def events(told: bytes) -> list[Any]:
 @pytest.mark.parametrize("count", counts(1, 5, 20))
 def test_f23_sigterm_lets_answers_finish_or_ends_them(runs: Path, drain: float, count: int) -> None:
     for _ in range(count):
-        stop_amid_streams(drain)
+        assert stop_amid_streams(drain) == ["length" if drain else "abort"] * 10
 
 
-def stop_amid_streams(drain: float) -> None:
+def stop_amid_streams(drain: float) -> list[str]:
+    """Why each of ten answers ended."""
     models = scripted(*[[65] * 100] * 12, slots=10)
     limits = LimitsConfig(slots=10, drain=drain)
     with in_thread(models, limits=limits) as server, slowed(server):
@@ -363,13 +366,11 @@ def stop_amid_streams(drain: float) -> None:
             more = httpx2.post(server.address + CHAT, json=HELLO)
             assert ready.status_code == more.status_code == 503
             assert more.json()["error"]["code"] == "shutting_down"
-        for client in clients:
-            *_, last, done = events(read(client))
-            assert done == "[DONE]"
-            ended = last["choices"][0]["finish_reason"]
-            assert ended == ("length" if drain else "abort")
+        told = [events(read(client)) for client in clients]
+        assert all(each[-1] == "[DONE]" for each in told)
         server.thread.join(60)
         assert not server.thread.is_alive()
+        return [each[-2]["choices"][0]["finish_reason"] for each in told]
 
 
 def test_f23_a_real_signal_ends_a_real_process(runs: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import socket
 import subprocess
@@ -21,6 +22,7 @@ from tiny_server import (
     script,
     scripted,
     serving,
+    tiny_models,
     tokenizer,
 )
 
@@ -198,6 +200,55 @@ def test_filters_judge_answers_and_moderations() -> None:
     with in_thread(scripted(says)) as server:
         answer = httpx2.post(f"{server.address}/v1/moderations", json=asked)
         assert answer.status_code == 404 and answer.json()["error"]["code"] == "no_filters"
+
+
+def test_filters_judge_all_that_is_brought() -> None:
+    """A text to be continued, and messages before the last one."""
+    harm = "heil hitler"
+    models = scripted(script("the cat sat on the mat"), script(" Yes.", "<|end|>"))
+    with (
+        in_thread(models, filters=load_filters()) as server,
+        httpx2.Client(base_url=server.address, timeout=60) as http,
+    ):
+        refused = http.post("/v1/completions", json={"prompt": ["the cat", harm], "max_tokens": 3})
+        said = refused.json()["choices"]
+        assert said[1]["text"] == "I can't help with that."
+        assert said[1]["finish_reason"] == "content_filter" != said[0]["finish_reason"]
+        told = [("user", harm), ("assistant", "Sure."), ("user", "And now?")]
+        messages = [{"role": role, "content": text} for role, text in told]
+        answer = http.post(CHAT, json={"messages": messages}).json()
+        assert answer["choices"][0]["finish_reason"] != "content_filter"
+        assert answer["filter"]["action"] == "warn"
+        assert "earlier message was left out" in answer["filter"]["reason"]
+        prompt = models.all[0].engine.requests[-1].prompt  # type: ignore[attr-defined]
+        read = tokenizer().decode(prompt)
+        assert "heil" not in read and "now" in read
+
+
+def test_what_is_only_scored_is_not_judged(runs: Path) -> None:
+    """Nothing is said: an evaluation may score any text."""
+    score = {"model": "raw", "prompt": "heil hitler", "max_tokens": 0, "echo": True, "logprobs": 1}
+    with in_thread(tiny_models(runs), filters=load_filters()) as server:
+        choice = httpx2.post(f"{server.address}/v1/completions", json=score).json()["choices"][0]
+    assert choice["text"] == "heil hitler" and len(choice["logprobs"]["tokens"]) > 1
+
+
+@pytest.mark.parametrize("length", ["²", "-1", "1e3", "9" * 5000, "2000000"])
+def test_a_length_that_is_no_number_or_too_large(length: str) -> None:
+    """Of whatever server stands before the app; ours lets through no such header but the last."""
+    told: list[Any] = []
+
+    async def send(message: Any) -> None:
+        told.append(message)
+
+    async def receive() -> Any:
+        raise AssertionError("the body is read")
+
+    with in_thread(scripted()) as server:
+        headers = [(b"content-length", length.encode("latin-1"))]
+        scope = {"type": "http", "method": "POST", "path": CHAT, "headers": headers}
+        asyncio.run(server.server.config.loaded_app(scope, receive, send))
+    assert told[0]["status"] == 413
 
 
 def test_one_key_has_its_share() -> None:

@@ -91,7 +91,7 @@ def test_a_page_and_its_server_without_filters(runs: Path, tmp_path: Path) -> No
             said, _ = process.communicate(timeout=300)
         assert process.returncode == 2
         assert said == (
-            f"error: cannot listen on 127.0.0.1 port {port}: address already in use; "
+            f"parrotlet: cannot listen on 127.0.0.1 port {port}: address already in use; "
             "choose another --port\n"
         )
     with page_of(*float32(runs / "tiny"), "--home", tmp_path, "--no-filter") as process:

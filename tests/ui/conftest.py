@@ -61,7 +61,8 @@ def running_page(*arguments: str | Path) -> Iterator[tuple[str, subprocess.Popen
         yield f"http://127.0.0.1:{port}", process
     finally:
         process.terminate()
-        process.communicate(timeout=60)
+        told, _ = process.communicate(timeout=600)
+        assert process.returncode == 0 and "Traceback" not in told, told
 
 
 @pytest.fixture
@@ -74,7 +75,8 @@ def api() -> Iterator[Scripted]:
 @pytest.fixture(scope="session")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """The page, beside a scripted server."""
-    run = tmp_path_factory.mktemp("run")
+    run = tmp_path_factory.mktemp("page") / "run"  # no neighbours: they would be shown
+    run.mkdir()
     with (
         scripted_api() as server,
         running_page(run, "--api-url", server.address) as (address, process),

@@ -158,7 +158,6 @@ def test_only_this_machine_by_its_own_name(page: Page) -> None:
         assert httpx2.get(page.address, headers={"Host": host}).status_code == 403
 
 
-@pytest.mark.slow  # alone it passes; after other pages in one process it waits for ever
 def test_pages_without_runs(tab: Tab, page: Page) -> None:
     for path, told in (("training", "No run with a curve"), ("report", "No report is here")):
         tab.page.goto(f"{page.address}/{path}")
