@@ -15,7 +15,7 @@ import safetensors.torch
 import torch
 
 from parrotlet.cli import main
-from parrotlet.core.errors import CheckpointError, UsageError
+from parrotlet.core.errors import CheckpointError, RunError, UsageError
 from parrotlet.exchange import export as exports
 from parrotlet.exchange.export import EXPORTERS, export
 from parrotlet.exchange.hf_import import import_folder
@@ -134,6 +134,19 @@ CASES: dict[str, tuple[Change, tuple[str, ...]]] = {
         header(lambda all: all[NORM].update(data_offsets=[0, 10**12])),
         ("not a whole safetensors file",),
     ),
+    "lying overlap": (
+        header(lambda all: all[NORM].update(all["model.layers.0.input_layernorm.weight"])),
+        ("not a whole safetensors file",),
+    ),
+    "lying kind": (
+        header(lambda all: all[NORM].update(dtype="F64")), ("not a whole safetensors file",),
+    ),
+    "lying header": (
+        lambda folder: (folder / WEIGHTS).write_bytes(
+            struct.pack("<Q", 2**62) + (folder / WEIGHTS).read_bytes()[8:]
+        ),
+        ("not a whole safetensors file",),
+    ),
     "no tokenizer": (without("tokenizer.json"), ("no tokenizer", "vocab.json")),
     "too many tokens": (settings(vocab_size=300), ("the tokenizer has 4", "only 300 ids")),
     "other model": (tokenizer(lambda all: all["model"].update(type="WordPiece")), ("WordPiece",)),
@@ -191,9 +204,14 @@ def test_exports_that_cannot_be_made(checkpoint: Checkpoint, tmp_path: Path) -> 
     with pytest.raises(UsageError, match="--to onnx is not a format; there are hf"):
         export(checkpoint, "onnx", tmp_path / "out")
     (tmp_path / "there").mkdir()
-    with pytest.raises(UsageError, match="exists already"):
-        export(checkpoint, "hf", tmp_path / "there")
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["run", "there"]
+    (tmp_path / "there/kept").write_text("mine")
+    (tmp_path / "link").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "file").write_text("mine")
+    for name in ("there", "link", "file"):
+        with pytest.raises(UsageError, match="exists already"):
+            export(checkpoint, "hf", tmp_path / name)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file", "link", "run", "there"]
+    assert (tmp_path / "there/kept").read_text() == "mine"
 
 
 @pytest.mark.parametrize("wrong", ["weights", "ids", "tokens"])
@@ -231,6 +249,24 @@ def test_an_export_that_does_not_prove_itself_leaves_nothing(
     with pytest.raises(CheckpointError, match="the export is not right"):
         export(checkpoint, "hf", tmp_path / "out")
     assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+@pytest.mark.parametrize("to", ["hf", "gguf"])
+def test_a_disk_that_fills_up_leaves_nothing(
+    to: str, checkpoint: Checkpoint, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither the export nor the folders that were made to hold it."""
+
+    def full(*given: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    target = "parrotlet.exchange.hf_export.write_file" if to == "hf" else "os.fsync"
+    monkeypatch.setattr(target, full)
+    (tmp_path / "mine").mkdir()
+    with pytest.raises(RunError, match=r"cannot write .*No space left on device.*--out"):
+        export(checkpoint, to, tmp_path / "mine/new/deep/out")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mine", "run"]
+    assert list((tmp_path / "mine").iterdir()) == []
 
 
 def test_without_transformers_it_says_how_to_get_it(
