@@ -114,13 +114,14 @@ def clean(text: str) -> View:
     if text.isascii() and not _CONTROLS.search(text):
         return View(text, np.arange(len(text) + 1))
     codes = codes_of(text)
-    seen = np.zeros(0x110000, bool)
+    highest = int(codes.max()) + 1  # tables of all of Unicode would cost more than a short text
+    seen = np.zeros(highest, bool)
     seen[codes] = True
     there = np.flatnonzero(seen)
     forms = [_form(int(code)) for code in there]
     sizes = np.array([len(form) for form in forms])
     starts = np.concatenate([[0], np.cumsum(sizes)[:-1]])
-    table = np.zeros(0x110000, np.int64)
+    table = np.zeros(highest, np.int64)
     table[there] = np.arange(len(there))
     which = table[codes]
     repeats = sizes[which]
