@@ -12,8 +12,8 @@ Architecture = Literal["gpt2", "qwen3", "swift"]
 SIZES = ["vocab_size", "context", "depth", "width", "heads", "kv_heads", "head_width", "mlp_width"]
 
 # Up to this many tokens, training in bfloat16 on a CPU spells attention out: with the fused kernel
-# a pass and its backward pass took 8 times as long at 64 tokens, twice at 256, as long at 512.
-SHORT = 256
+# a pass and its backward pass took 8 times as long at 64 tokens, twice at 256 and at 512.
+SHORT = 512
 
 
 @dataclass(frozen=True, kw_only=True)

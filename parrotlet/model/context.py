@@ -14,6 +14,8 @@ from torch import Tensor
 
 from parrotlet.model.config import SHORT
 
+BLOCK = 256  # queries at a time, where attention is spelled out
+
 
 @runtime_checkable  # so that tests can check arguments
 class Context(Protocol):
@@ -128,7 +130,7 @@ def _spelled_out(
     v: Float[Tensor, "B S K C"],
     mask: Tensor | None,
 ) -> Float[Tensor, "B T H C"]:
-    """softmax_attention with the scores held in memory."""
+    """softmax_attention over S = T keys with the scores held in memory, some queries at a time."""
     q, k, v = q.transpose(1, 2), k.transpose(1, 2), v.transpose(1, 2)
     if q.shape[1] != k.shape[1]:
         groups = q.shape[1] // k.shape[1]
@@ -136,6 +138,10 @@ def _spelled_out(
     if mask is None:
         hidden = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).triu(1)
         mask = additive(hidden, q.dtype)
-    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(2, 3)
-    scores += mask
-    return (scores.softmax(-1) @ v).transpose(1, 2)
+    q, mixed = q * q.shape[-1] ** -0.5, []
+    for begin in range(0, q.shape[2], BLOCK):
+        seen = slice(begin + BLOCK)  # no query of this block sees a later key
+        scores = q[:, :, begin : begin + BLOCK] @ k[:, :, seen].transpose(2, 3)
+        scores += mask[..., begin : begin + BLOCK, seen]
+        mixed.append(scores.softmax(-1) @ v[:, :, seen])
+    return torch.cat(mixed, 2).transpose(1, 2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import cast
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +18,7 @@ from parrotlet.model.model import Model
 Objective = Callable[[Model, Batch], Tensor]  # the loss SUMMED over batch.count
 
 CHUNK_NUMBERS = 2**25  # logits held at once in float32: 128 MiB of them
+CACHED_NUMBERS = 2**22  # in a chunk of cross_entropy on a CPU; a few more are not worth cutting
 
 
 def _summed(model: Model, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -30,22 +31,59 @@ def cross_entropy(
 ) -> Float[Tensor, ""]:
     """Negative log-likelihood in nats, summed over targets that are not IGNORE.
 
-    Large vocabularies are done in chunks whose logits are computed again in the backward pass, so
-    that all logits are never held at once. On a CPU, places where nothing is learned are left out
-    first (elsewhere, finding them would stall the device).
+    Where logits are many, they are made and differentiated in chunks. On a CPU, places where
+    nothing is learned are left out first (elsewhere, finding them would stall the device).
     """
-    if hidden.device.type == "cpu":
+    on_cpu = hidden.device.type == "cpu"
+    if on_cpu:
         learned = (targets != IGNORE).nonzero().squeeze(1)
         if len(learned) < len(targets):
             hidden, targets = hidden[learned], targets[learned]
-    rows = max(1, CHUNK_NUMBERS // model.config.vocab_size)
-    if hidden.size(0) <= rows:
+    chunk, limit = (CACHED_NUMBERS, 4 * CACHED_NUMBERS) if on_cpu else (CHUNK_NUMBERS,) * 2
+    if len(targets) * model.config.vocab_size <= limit:
         return _summed(model, hidden, targets)
-    total = hidden.new_zeros((), dtype=hidden.dtype).float()
-    for states, wanted in zip(hidden.split(rows), targets.split(rows), strict=True):
-        part = checkpoint(_summed, model, states, wanted, use_reentrant=False)
-        total = total + cast(Tensor, part)
-    return total
+    rows = max(1, chunk // model.config.vocab_size)
+    if not torch.is_grad_enabled():
+        parts = zip(hidden.split(rows), targets.split(rows), strict=True)
+        return torch.stack([_summed(model, *part) for part in parts]).sum()
+    weights = [each for each in model.parameters() if each.requires_grad]
+    return cast(Tensor, ChunkedCrossEntropy.apply(model, rows, hidden, targets, *weights))
+
+
+class ChunkedCrossEntropy(torch.autograd.Function):
+    """The summed loss whose gradients are made on the way forward, while a chunk's logits are there.
+
+    So no logits are kept or computed twice; the backward pass only multiplies by its gradient. As
+    in Liger Kernel (Hsu et al. 2024, arXiv 2410.10989), for any model's logits().
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, model: Model, rows: int, hidden: Tensor, targets: Tensor, *weights: Tensor
+    ) -> Tensor:
+        """The loss; kept are its gradients of the states and of the head's weights."""
+        total = torch.zeros((), device=hidden.device)
+        of_states = torch.empty_like(hidden)
+        of_weights: list[Tensor | None] = [None] * len(weights)
+        chunks = zip(hidden.split(rows), targets.split(rows), of_states.split(rows), strict=True)
+        for states, wanted, place in chunks:
+            with torch.enable_grad():
+                states = states.detach().requires_grad_()
+                loss = _summed(model, states, wanted)
+            first, *found = torch.autograd.grad(loss, (states, *weights), allow_unused=True)
+            place.copy_(first)
+            for index, each in enumerate(found):
+                kept = of_weights[index]
+                of_weights[index] = each if kept is None or each is None else kept.add_(each)
+            total += loss.detach()
+        ctx.save_for_backward(of_states, *of_weights)
+        return total
+
+    @staticmethod
+    def backward(ctx: Any, scale: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients times `scale`."""
+        found = [each if each is None else each * scale for each in ctx.saved_tensors]
+        return None, None, found[0], None, *found[1:]
 
 
 def next_token(model: Model, batch: Batch) -> Float[Tensor, ""]:

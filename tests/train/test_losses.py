@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from parrotlet.data.batch import IGNORE
+from parrotlet.data.batch import IGNORE, Batch
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
 from parrotlet.train import losses
@@ -14,7 +14,7 @@ from parrotlet.train import losses
 
 @pytest.mark.parametrize("chunk_numbers", [10**9, 50 * 7, 1])
 def test_cross_entropy(chunk_numbers: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(losses, "CHUNK_NUMBERS", chunk_numbers)
+    monkeypatch.setattr(losses, "CACHED_NUMBERS", chunk_numbers)
     config = ModelConfig(
         arch="qwen3", vocab_size=50, context=8, depth=1, width=16, heads=2, kv_heads=2,
         head_width=8, mlp_width=32,
@@ -31,3 +31,31 @@ def test_cross_entropy(chunk_numbers: int, monkeypatch: pytest.MonkeyPatch) -> N
     (expected,) = torch.autograd.grad(theirs, hidden)
     assert torch.allclose(ours, theirs, rtol=1e-5)
     assert torch.allclose(gradient, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("arch", ["gpt2", "qwen3", "swift"])
+def test_chunks_give_every_weight_the_gradient_of_the_whole(
+    arch: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = ModelConfig(
+        arch=arch, vocab_size=50, context=8, depth=1, width=16, heads=2, kv_heads=2,
+        head_width=8, mlp_width=32, tied=arch != "swift",
+    )  # fmt: skip
+    model = build_model(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, 50, (4, 8), generator=generator)
+    batch = Batch(tokens=tokens, targets=tokens.roll(-1, 1), count=32)
+    found = []
+    for numbers in (10**9, 50 * 5):
+        monkeypatch.setattr(losses, "CACHED_NUMBERS", numbers)
+        loss = losses.next_token(model, batch)
+        with torch.no_grad():
+            assert torch.allclose(loss, losses.next_token(model, batch), rtol=1e-5)
+        names = [name for name, _ in model.named_parameters()]
+        gradients = torch.autograd.grad(loss / 32, list(model.parameters()))
+        found.append((loss, dict(zip(names, gradients, strict=True))))
+    (whole, expected), (chunked, ours) = found
+    assert torch.allclose(whole, chunked, rtol=1e-5)
+    for name, gradient in expected.items():
+        assert torch.allclose(ours[name], gradient, atol=1e-5), name

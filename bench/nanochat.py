@@ -1,0 +1,213 @@
+"""Tokens a second beside nanochat, turn by turn, at one shape, on the same random ids.
+
+    python bench/nanochat.py --nanochat CHECKOUT [--depth 4] [--rounds 4] [--steps 2]
+
+nanochat: its own model (all windows long, its advice without FlashAttention 3), optimizer, compiled
+as its base_train does, a step as there; in its default precision and in bfloat16. parrotlet: swift
+of the same depth, width, heads, vocabulary, row and step, in the loop that every stage uses. Each
+system is a process of its own that is warmed up first and then takes a few steps at a time in turn
+with the others (A B C A B C). Differences of the two models: nanochat looks values up in tables and
+has a smear and a backout; swift mixes the first layer's values in and has a factor for each. Both
+count the same FLOPs of matrix products and attention. Ratios are medians over the rounds.
+Prints a card, and one JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+SYSTEMS = ("parrotlet", "nanochat", "nanochat-bfloat16")
+WARM_UP = 3
+
+
+def shape(depth: int) -> tuple[int, int]:
+    """Width and heads: 64 a block, in heads of 64, as in nanochat's CPU recipe."""
+    return 64 * depth, depth
+
+
+def our_steps(options: argparse.Namespace) -> Callable[[int], None]:
+    """A function that takes so many steps of ours."""
+    import torch
+
+    from parrotlet.core.runtime import keep_memory, make_runtime
+    from parrotlet.data.batch import Batch
+    from parrotlet.model.build import build_model
+    from parrotlet.model.config import ModelConfig
+    from parrotlet.optim.build import build_optimizers
+    from parrotlet.optim.config import OptimizerConfig
+    from parrotlet.optim.schedule import make_schedule
+    from parrotlet.train.loop import Learner, TrainState, train
+    from parrotlet.train.losses import next_token
+
+    keep_memory()
+    runtime = make_runtime(options.device)
+    width, heads = shape(options.depth)
+    config = ModelConfig(
+        arch="swift", vocab_size=options.vocab, context=options.time, depth=options.depth,
+        width=width, heads=heads, kv_heads=heads, head_width=64, mlp_width=4 * width, tied=False,
+    )  # fmt: skip
+    model = build_model(config, runtime.compute_dtype)
+    model.init_weights(torch.Generator().manual_seed(0))
+    model.to(runtime.device)
+    optimizers = build_optimizers(model.named_parameters(), OptimizerConfig(), fast_bfloat16=True)
+    state = TrainState(model, Learner(model, next_token), optimizers, runtime)
+    rows = max(1, options.micro // options.time)
+
+    def stream() -> Iterator[list[Batch]]:
+        for ids in batches(options):
+            yield [
+                Batch(tokens=part[:, :-1], targets=part[:, 1:], count=part[:, 1:].numel())
+                for part in ids.split(rows)
+            ]
+
+    reports = train(state, stream(), schedule=make_schedule(OptimizerConfig(), 1000), clip=None)
+    return lambda count: [float(next(reports).loss) for _ in range(count)][-1:].clear()
+
+
+def their_steps(options: argparse.Namespace) -> Callable[[int], None]:
+    """A function that takes so many of nanochat's steps, as its base_train takes them."""
+    sys.path.insert(0, str(options.nanochat))
+    import torch
+    from nanochat.gpt import GPT, GPTConfig
+
+    width, heads = shape(options.depth)
+    config = GPTConfig(
+        sequence_len=options.time, vocab_size=options.vocab, n_layer=options.depth, n_head=heads,
+        n_kv_head=heads, n_embd=width, window_pattern="L",
+    )  # fmt: skip
+    model = GPT(config).to(options.device)
+    model.init_weights()
+    optimizer = model.setup_optimizer()
+    compiled: Any = torch.compile(model, dynamic=False)
+    source = batches(options)
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            ids = next(source).to(options.device)
+            loss = compiled(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
+            loss.backward()
+            optimizer.step()
+            model.zero_grad(set_to_none=True)
+            loss.item()
+
+    return take
+
+
+def batches(options: argparse.Namespace) -> Iterator[Any]:
+    """(rows, time + 1) ids, the same for all."""
+    import torch
+
+    generator = torch.Generator().manual_seed(0)
+    size = (options.tokens // options.time, options.time + 1)
+    while True:
+        yield torch.randint(0, options.vocab, size, generator=generator)
+
+
+def work(options: argparse.Namespace) -> None:
+    """Warm up, say so, then take as many steps as each line of the input says, and say the time."""
+    take = (our_steps if options.worker == "parrotlet" else their_steps)(options)
+    take(WARM_UP)
+    print("ready", flush=True)
+    for line in sys.stdin:
+        begin = time.perf_counter()
+        take(int(line))
+        print(json.dumps(time.perf_counter() - begin), flush=True)
+
+
+class Worker:
+    """A system in a process of its own."""
+
+    def __init__(self, system: str) -> None:
+        environment = dict(os.environ, GOMP_SPINCOUNT=os.environ.get("GOMP_SPINCOUNT", "2000"))
+        if system != "parrotlet":
+            del environment["GOMP_SPINCOUNT"]  # which is ours to set, not part of theirs
+        if system == "nanochat-bfloat16":
+            environment["NANOCHAT_DTYPE"] = "bfloat16"
+        command = [sys.executable, __file__, *sys.argv[1:], "--worker", system]
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(
+            command, env=environment, stdin=pipe, stdout=pipe, text=True
+        )
+        while (line := self._line()) != "ready":
+            print(f"  {system}: {line}", file=sys.stderr)
+
+    def _line(self) -> str:
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        if not line:
+            sys.exit(f"a worker ended with status {self.process.wait()}")
+        return line.strip()
+
+    def seconds(self, steps: int) -> float:
+        """The time of so many steps."""
+        assert self.process.stdin is not None
+        print(steps, file=self.process.stdin, flush=True)
+        return float(json.loads(self._line()))
+
+    def close(self) -> None:
+        """End the process."""
+        assert self.process.stdin is not None
+        self.process.stdin.close()
+        self.process.wait()
+
+
+def compare(options: argparse.Namespace) -> dict[str, Any]:
+    """Every round's tokens a second of every system, and the medians of our ratios."""
+    systems = SYSTEMS if options.nanochat else SYSTEMS[:1]
+    workers = {system: Worker(system) for system in systems}
+    speeds: dict[str, list[float]] = {system: [] for system in systems}
+    for _ in range(options.rounds):
+        for system, worker in workers.items():
+            speed = options.steps * options.tokens / worker.seconds(options.steps)
+            speeds[system].append(speed)
+            print(f"{system} {speed:,.0f} tokens/s", file=sys.stderr)
+    for worker in workers.values():
+        worker.close()
+    ratios = {
+        system: statistics.median(
+            a / b for a, b in zip(speeds["parrotlet"], speeds[system], strict=True)
+        )
+        for system in systems[1:]
+    }
+    return {"tokens_per_second": speeds, "ratios": ratios}
+
+
+def main() -> None:
+    """Compare and print; with --worker be one of the compared."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nanochat", type=Path, help="a checkout; left out, ours alone")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--vocab", type=int, default=8192)
+    parser.add_argument("--time", type=int, default=512, help="tokens in a row")
+    parser.add_argument("--tokens", type=int, default=16384, help="in a step")
+    parser.add_argument("--micro", type=int, default=4096, help="tokens in a pass of ours")
+    parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--steps", type=int, default=2, help="in a turn")
+    parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return work(options)
+    found = compare(options)
+    shown = {name: value for name, value in vars(options).items() if name not in ("nanochat",)}
+    print(f"depth {options.depth}, {platform.processor() or platform.machine()}")
+    for system, speeds in found["tokens_per_second"].items():
+        ratio = found["ratios"].get(system)
+        beside = "" if ratio is None else f", ours is {ratio:.2f} times it"
+        print(f"  {system}: {statistics.median(speeds):,.0f} tokens/s{beside}")
+    print(json.dumps({"bench": "train/nanochat", **shown, **found}))
+    return None
+
+
+if __name__ == "__main__":
+    main()
