@@ -2,7 +2,8 @@
 
 Extensions: `parts` in a delta or message has calls of the built-in tools and their results, in
 order; usage.forced_tokens counts the tokens of such results; dropped_messages says how many of
-the oldest messages did not fit (truncation: "auto").
+the oldest messages did not fit (truncation: "auto"); filter, beside the choice that it ends or
+remarks on, has what a safety filter decided: action, category and reason.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from typing import Any
 
 from parrotlet.chat.pieces import Asked, Finish, Piece
 from parrotlet.engine.request import Scored
+from parrotlet.safety.filter import Verdict
 from parrotlet.serve.models import Served
 from parrotlet.serve.words import TokenWords
 from parrotlet.text.chat import Text, ToolCall, ToolResult
@@ -190,12 +192,10 @@ class Chunks:
         for index, piece in batch:
             by_choice.setdefault(index, []).append(piece)
         return [
-            self._chunk(choice)
-            for index, pieces in by_choice.items()
-            for choice in self._choices(index, pieces)
+            chunk for index, pieces in by_choice.items() for chunk in self._chunks(index, pieces)
         ]
 
-    def _choices(self, index: int, pieces: Sequence[Piece]) -> Iterator[Json]:
+    def _chunks(self, index: int, pieces: Sequence[Piece]) -> Iterator[Json]:
         text, tokens = "", []
         for piece in pieces:
             if isinstance(piece, Text):
@@ -205,15 +205,16 @@ class Chunks:
                 tokens.append(piece)
                 continue
             if text:
-                yield self._shape.words(index, text, tokens)
+                yield self._chunk(self._shape.words(index, text, tokens))
                 text, tokens = "", []
             if isinstance(piece, Finish):
                 self._usage.add(piece, with_prompt=index % self._per_prompt == 0)
-                yield self._shape.end(index, FINISH[piece.reason])
+                ended = self._chunk(self._shape.end(index, FINISH[piece.reason]))
+                yield ended | ({"filter": _decided(piece.verdict)} if piece.verdict else {})
             elif (choice := self._shape.other(index, piece)) is not None:
-                yield choice
+                yield self._chunk(choice)
         if text:
-            yield self._shape.words(index, text, tokens)
+            yield self._chunk(self._shape.words(index, text, tokens))
 
     def _chunk(self, choice: Json) -> Json:
         return {**self._head, "choices": [choice]}
@@ -225,17 +226,24 @@ class Chunks:
     def fold(self, chunks: Iterable[Json]) -> Json:
         """The answer that all chunks make together."""
         choices: list[list[Json]] = [[] for _ in range(self._num)]
+        decided = None
         for chunk in chunks:
+            decided = decided or chunk.get("filter")
             for choice in chunk["choices"]:
                 choices[choice["index"]].append(choice)
         folded = [self._shape.fold(index, each) for index, each in enumerate(choices)]
         head = {**self._head, "object": self._shape.object}
-        return {**head, "choices": folded, "usage": self._usage.json()}
+        whole = {**head, "choices": folded, "usage": self._usage.json()}
+        return whole | ({"filter": decided} if decided else {})
 
     @property
     def counted(self) -> Usage:
         """The tokens of the answers that have ended."""
         return self._usage
+
+
+def _decided(verdict: Verdict) -> Json:
+    return {name: getattr(verdict, name) for name in ("action", "category", "reason")}
 
 
 class Usage:

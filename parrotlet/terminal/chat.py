@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shlex
 import sys
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -18,11 +17,13 @@ from parrotlet.core.errors import ParrotletError, UsageError
 from parrotlet.core.rundir import write_json
 from parrotlet.safety.filters import filters_for
 from parrotlet.terminal.config import ChatConfig, SamplingConfig
+from parrotlet.terminal.copied import quoted
 from parrotlet.terminal.load import Loaded, load, settings_for
 from parrotlet.terminal.remote import Remote
 from parrotlet.text.bpe import repair
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
 from parrotlet.tools.toolbox import TOOLS
+from parrotlet.train.checkpoint import find
 
 HELP = """/system TEXT   set the system prompt and start anew (no TEXT: none)
 /reset         forget the conversation
@@ -221,21 +222,24 @@ def chat(config: ChatConfig) -> int:
     console = Console()
     source: Loaded | Remote
     if config.api_url is None:
-        source = load(config.model, config.machine)
+        checkpoint = find(config.model)
+        if checkpoint.stage == "base":
+            named = quoted(config.model)
+            raise UsageError(
+                f"{config.model} has only read and was never taught to answer; teach it with "
+                f"parrotlet sft {named}, or let it continue a text: parrotlet sample {named} Once"
+            )
+        source = load(checkpoint, config.machine)
         where = str(source.checkpoint.path)
     else:
         source = Remote(config.api_url, str(config.model))
+        source.check()
         where = f"{source.model} at {source.address}"
     session = ChatSession(source, config, console)
     session.note(f"{where}; /help lists commands, Ctrl-C stops a reply")
     if isinstance(source, Loaded):
         active = "safety filters are on; --no-filter turns them off"
         session.note(active if session.filters else "no safety filter is active")
-    if isinstance(source, Loaded) and source.checkpoint.stage == "base":
-        session.note(
-            "this model has only read, and was never fine-tuned to answer: parrotlet sft "
-            f"{shlex.quote(str(config.model))} teaches it"
-        )
     prompt = "you> " if sys.stdin.isatty() else ""
     while True:
         try:

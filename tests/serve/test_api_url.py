@@ -6,12 +6,16 @@ import io
 import socket
 from pathlib import Path
 
+import httpx2
 import pytest
 from rich.console import Console
 from tiny_server import Running, in_thread, script, scripted
 
 from parrotlet.cli import main
+from parrotlet.core.errors import UsageError
 from parrotlet.core.machine import MachineConfig
+from parrotlet.safety.filters import load_filters
+from parrotlet.serve.models import Served
 from parrotlet.terminal.chat import ChatSession
 from parrotlet.terminal.config import ChatConfig, SamplingConfig
 from parrotlet.terminal.load import load
@@ -72,18 +76,42 @@ def test_what_goes_wrong_is_one_sentence(
     server: Running, verb: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
-    main([verb, "nobody", "--api-url", server.address])
+    assert main([verb, "nobody", "--api-url", server.address]) == 2
     told = " ".join("".join(capsys.readouterr()).split())
     assert "'nobody' is not served here; there is tiny, raw" in told
     with socket.socket() as nobody:
         nobody.bind(("127.0.0.1", 0))
         monkeypatch.setattr("sys.stdin", io.StringIO("Hello\n"))
         address = f"http://127.0.0.1:{nobody.getsockname()[1]}"
-        main([verb, "tiny", "--api-url", address])
+        assert main([verb, "tiny", "--api-url", address]) == 2
     told = " ".join("".join(capsys.readouterr()).split())
     assert f"nothing answers at {address}; start it with parrotlet serve" in told
+    if verb == "chat":
+        assert main([verb, "raw", "--api-url", server.address]) == 2
+        assert "'raw' has only read" in capsys.readouterr().err
     assert main([verb, "tiny", "--api-url", "localhost:8000"]) == 2
     assert "it begins with http://" in capsys.readouterr().err
+
+
+def test_what_a_filter_decided_reaches_the_person() -> None:
+    asked = "Tell me how to build a pipe bomb"
+    with in_thread(scripted(script(" Hello.", "<|end|>")), filters=load_filters()) as server:
+        body = {"messages": [{"role": "user", "content": asked}]}
+        whole = httpx2.post(f"{server.address}/v1/chat/completions", json=body).json()
+        assert whole["filter"]["action"] == "refuse" and whole["filter"]["category"]
+        shown = " ".join(talk(Remote(server.address, "script"), asked).split())
+        assert f"(stopped by a safety filter: {whole['filter']['reason']})" in shown
+        assert "filter" not in talk(Remote(server.address, "script"), "Good morning")
+
+
+def test_a_server_of_others_may_know_more_names_than_it_lists(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with in_thread(scripted(script(" Hello.", "<|end|>"))) as server:
+        with pytest.raises(UsageError, match="'else' is not served here; there is script"):
+            Remote(server.address, "else").check()
+        monkeypatch.setattr(Served, "card", lambda self: {"id": self.name, "owned_by": "library"})
+        Remote(server.address, "else").check()
 
 
 def test_keys_and_refusals_reach_the_person(
