@@ -10,6 +10,7 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -43,6 +44,7 @@ def export(
     exporter = EXPORTERS[to] if kind is None else partial(export_gguf, kind=kind)
     if folder.exists() or folder.is_symlink():
         raise UsageError(f"{folder} exists already; name a folder that does not, or remove it")
+    made = [each for each in folder.parents if not each.exists()]
     staging = folder.with_name(f".{folder.name}.tmp-{os.getpid()}-{secrets.token_hex(4)}")
     try:
         staging.mkdir(parents=True)
@@ -55,4 +57,7 @@ def export(
         ) from error
     finally:
         shutil.rmtree(staging, ignore_errors=True)
+        with suppress(OSError):  # where the export lies in it, it stays
+            for each in made:
+                each.rmdir()
     return proved

@@ -12,6 +12,11 @@ from parrotlet.exchange.hub import NAME, fetch_model
 from parrotlet.terminal.copied import quoted
 from parrotlet.train.checkpoint import find
 
+NEXT = {
+    "hf": "the README.md in it shows how transformers loads it",
+    "gguf": "ollama create my-model -f {0}/Modelfile, or llama-cli -m {0}/model.gguf",
+}
+
 
 def import_model(config: ImportConfig) -> int:
     """Make a run of a foreign model and say what to do with it."""
@@ -21,7 +26,8 @@ def import_model(config: ImportConfig) -> int:
     if not source.exists() and NAME.fullmatch(config.source):
         source = _fetched(config)
     import_folder(source, directory, chat_tokens=config.chat_tokens)
-    print(f"done: {directory}. Next: parrotlet sample {quoted(directory)} 'Once'")
+    named = quoted(directory)
+    print(f"done: {directory}. Next: parrotlet sample {named} Once, or parrotlet chat {named}")
     return 0
 
 
@@ -41,5 +47,5 @@ def export_model(config: ExportConfig) -> int:
     """Write a model for another program and say what was proved."""
     for line in export(find(config.run), config.to, config.out, kind=config.kind):
         print(line)
-    print(f"done: {config.out}")
+    print(f"done: {config.out}. Next: {NEXT[config.to].format(quoted(config.out))}")
     return 0
