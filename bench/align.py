@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from pathlib import Path
 
 from parrotlet.chat.answer import GenerateSettings
@@ -18,7 +17,7 @@ from parrotlet.core.runtime import make_runtime
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.chat import run_task
-from parrotlet.evals.interval import Z
+from parrotlet.evals.gains import paired_gain
 from parrotlet.tasks.table import TASKS
 from parrotlet.tools.toolbox import TOOLS
 from parrotlet.train.checkpoint import find, load_model, load_tokenizer
@@ -26,21 +25,15 @@ from parrotlet.train.checkpoint import find, load_model, load_tokenizer
 SETTINGS = GenerateSettings(max_tokens=96, sampling=SamplingSettings(temperature=0.0))
 
 
-def passed(path: Path, name: str, seed: int, cases: int) -> set[int]:
-    """The cases of a task that a model gets fully right."""
+def missed(path: Path, name: str, seed: int, cases: int) -> set[int]:
+    """The cases of a task that a model does not get fully right."""
     checkpoint = find(path)
     model = load_model(checkpoint, make_runtime("auto", "auto"))
     task = TASKS[name](seed, cases)
     result = run_task(
         Engine(model, slots=64), load_tokenizer(checkpoint), task, tools=TOOLS, settings=SETTINGS
     )
-    return set(range(cases)) - {each.index for each in result.failures}
-
-
-def gain(before: set[int], after: set[int], cases: int) -> tuple[float, float]:
-    """The difference of two paired rates and half of its 95% interval (Wald's, of pairs)."""
-    won, lost = len(after - before) / cases, len(before - after) / cases
-    return won - lost, Z * math.sqrt(max(won + lost - (won - lost) ** 2, 0.0) / cases)
+    return {each.index for each in result.failures}
 
 
 def main() -> None:
@@ -54,9 +47,9 @@ def main() -> None:
     given = parser.parse_args()
     card = {}
     for name in given.tasks:
-        sets = [passed(each, name, given.seed, given.cases) for each in (given.before, given.after)]
-        rates = [len(each) / given.cases for each in sets]
-        difference, half = gain(sets[0], sets[1], given.cases)
+        sets = [missed(each, name, given.seed, given.cases) for each in (given.before, given.after)]
+        rates = [1 - len(each) / given.cases for each in sets]
+        difference, half = paired_gain(*sets, given.cases)
         shown = f"{rates[0]:.1%} -> {rates[1]:.1%}  {difference:+.1%} ± {half:.1%}"
         print(f"{name:24} {shown}", flush=True)
         card[name] = {"before": rates[0], "after": rates[1], "gain": difference, "half": half}

@@ -2,6 +2,7 @@
 
 python docs/update_readme.py --demo runs/demo
 python docs/update_readme.py --bench bench/results/train.json
+python docs/update_readme.py --infer bench/results
 python docs/update_readme.py --safety bench/results/safety.json
 """
 
@@ -10,9 +11,11 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import statistics
 from pathlib import Path
+from typing import Any
 
-from parrotlet.terminal.report import abilities_table, facts
+from parrotlet.terminal.report import facts, tables
 
 README = Path(__file__).parent.parent / "README.md"
 
@@ -27,8 +30,8 @@ def replace_block(name: str, lines: list[str]) -> None:
 
 
 def demo_lines(run: Path) -> list[str]:
-    """The facts and the abilities of a demo's run."""
-    return [*(f"- {line}" for line in facts(run)), "", *abilities_table(run)]
+    """The facts, what each stage gained and the abilities of a demo's run."""
+    return [*(f"- {line}" for line in facts(run)), *tables(run)]
 
 
 def bench_lines(path: Path) -> list[str]:
@@ -44,6 +47,32 @@ def bench_lines(path: Path) -> list[str]:
         "- **Quick.** Time to nanoGPT's own final loss with its CPU recipe (tinyshakespeare, nats",
         "  per character over the whole validation split), whole processes from a cold start, on",
         f"  the same {found['cores']} cores, in turn (`python bench/train.py`):",
+        "",
+        *rows,
+    ]
+
+
+def infer_lines(folder: Path) -> list[str]:
+    """Tokens a second beside other engines, from the JSON of bench/infer.py and llama_cpp.py."""
+    rows = [
+        "| one pair a row, in tokens a second | parrotlet | the other | ratio |",
+        "|---|---|---|---|",
+    ]
+
+    def add(name: str, speeds: dict[str, Any]) -> None:
+        ours, theirs = (statistics.median(speeds[each]) for each in ("parrotlet", "peer"))
+        rows.append(f"| {name} | {ours:,.0f} | {theirs:,.0f} | {speeds['ratio']:.2f} |")
+
+    for path in sorted(folder.glob("infer*.json")):
+        found = json.loads(path.read_text().splitlines()[-1])
+        for pair in found["pairs"]:
+            add(f"{pair['name']}; ours {found['quantize'] or 'unpacked'}", pair)
+    for pair in json.loads((folder / "llama_cpp.json").read_text().splitlines()[-1])["pairs"]:
+        for part in ("prompt", "generation"):
+            add(f"{pair['name']}, GPT-2 124M, {part}", pair[part])
+    return [
+        "- **Quick to answer.** Beside other engines on the same 2 cores, same shapes, in turn",
+        "  (`python bench/infer.py`, `python bench/llama_cpp.py`):",
         "",
         *rows,
     ]
@@ -91,12 +120,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--demo", type=Path)
     parser.add_argument("--bench", type=Path)
+    parser.add_argument("--infer", type=Path)
     parser.add_argument("--safety", type=Path)
     arguments = parser.parse_args()
     if arguments.demo:
         replace_block("demo", demo_lines(arguments.demo))
     if arguments.bench:
         replace_block("bench", bench_lines(arguments.bench))
+    if arguments.infer:
+        replace_block("infer", infer_lines(arguments.infer))
     if arguments.safety:
         replace_block("safety", safety_lines(arguments.safety))
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -41,6 +42,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     said = parrotlet("demo", "--recipe", "smoke", "--runs", folder)
     assert "What is 23 + 58?" in said
     assert "abilities, on cases that training never saw" in said
+    assert "what each stage gained" in said
     return folder
 
 
@@ -49,17 +51,55 @@ def test_the_demo_leaves_a_report(runs: Path) -> None:
     abilities = json.loads((runs / "demo/abilities.json").read_text())
     for name, score in abilities.items():
         assert f"| {name} | {score['passed']:g} | {score['count']} |" in report
-    records = JsonLines(runs / "demo/base/metrics.jsonl")
-    tokens = sum(record["units"] for record in records)
-    assert f"{tokens:,} tokens" in report
+    for stage, unit in {"base": "tokens", "sft": "tokens", "dpo": "pairs", "rl": "tokens"}.items():
+        records = JsonLines(runs / "demo" / stage / "metrics.jsonl")
+        assert f"{sum(record['units'] for record in records):,} {unit} learned" in report
+    assert find(runs / "demo").stage == "rl"  # what chat, serve and the page take
+
+
+def test_the_report_has_what_each_stage_gained(runs: Path) -> None:
+    """Every rate and change from the cases that were missed, counted again here."""
+    after = json.loads((runs / "demo/gains.json").read_text())
+    assert list(after) == ["base", "sft", "dpo", "rl"]
+    report, page = ((runs / "demo" / name).read_text() for name in ("report.md", "report.html"))
+    for group in ("right and brief", "letters of unseen words"):
+        found = [each[group] for name, each in after.items() if name != "base"]
+        right = [1 - len(each["missed"]) / each["count"] for each in found]
+        (line,) = [each for each in report.splitlines() if each.startswith(f"| {group} |")]
+        cells = [each.strip() for each in line.split("|")[3:-1]]
+        assert [each.split()[0] for each in cells] == [f"{each:.0%}" for each in right]
+        changes = [100 * (now - before) for before, now in pairwise(right)]
+        for cell, change in zip(cells[1:], changes, strict=True):
+            assert f"({change:+.1f} ± " in cell and f"<td>{cell}</td>" in page
 
 
 def test_the_demo_run_again_skips_what_is_done(runs: Path) -> None:
-    before = find(runs / "demo/sft").path.stat().st_mtime_ns
+    before = find(runs / "demo/rl").path.stat().st_mtime_ns
     said = parrotlet("demo", "--recipe", "smoke", "--runs", runs)
     assert "demo/base is done" in said
-    assert "demo/sft is done" in said
-    assert find(runs / "demo/sft").path.stat().st_mtime_ns == before
+    assert all(f"demo/{stage} is done" in said for stage in ("sft", "dpo", "rl"))
+    assert find(runs / "demo/rl").path.stat().st_mtime_ns == before
+
+
+@pytest.mark.slow
+def test_a_killed_demo_goes_on_in_every_stage(runs: Path, tmp_path: Path) -> None:
+    """kill -9 inside each stage in turn; at the end all is as if it had never been."""
+    command = ["demo", "--recipe", "smoke", "--runs", tmp_path]
+    for stage in ("base", "sft", "dpo", "rl"):
+        process = subprocess.Popen(
+            [sys.executable, "-m", "parrotlet", *map(str, command)],
+            stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environment(),
+        )  # fmt: skip
+        deadline = time.monotonic() + WATCHDOG
+        while not (tmp_path / "demo" / stage / "metrics.jsonl").exists():
+            assert process.poll() is None and time.monotonic() < deadline
+            time.sleep(0.01)
+        process.kill()
+        process.wait()
+    parrotlet(*command)
+    for stage in ("base", "sft", "dpo", "rl"):
+        assert bits(tmp_path / "demo" / stage) == bits(runs / "demo" / stage), stage
+    assert (tmp_path / "demo/gains.json").read_text() == (runs / "demo/gains.json").read_text()
 
 
 def test_samples_stream_and_repeat_with_a_seed(runs: Path) -> None:

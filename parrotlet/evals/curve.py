@@ -39,13 +39,23 @@ class Curve:
 
     @cached_property
     def losses(self) -> list[float]:
-        """Training loss, in nats a token."""
+        """Training loss, in nats a token (or a pair)."""
         return self.column("loss")
+
+    @property
+    def unit(self) -> str:
+        """What it learns from."""
+        return unit_of(self.verb)
+
+    @property
+    def measure(self) -> str:
+        """The column that says how it goes: of preferences and practice not the loss."""
+        return {"dpo": "accuracy", "rl": "reward"}.get(self.verb, "loss")
 
     @cached_property
     def smooth(self) -> list[float]:
-        """Training loss, smoothed."""
-        return smoothed(self.losses, self.window)
+        """The measure, smoothed."""
+        return smoothed(self.column(self.measure), self.window)
 
     @property
     def window(self) -> int:
@@ -63,12 +73,17 @@ class Curve:
 
     @property
     def speeds(self) -> list[float]:
-        """Tokens learned from in a second, step by step."""
+        """Units learned from in a second, step by step."""
         return [each["units"] / max(each["lap"], 1e-9) for each in self.records]
 
     def column(self, name: str) -> list[float]:
         """One value of every record; NaN where it is missing."""
         return [float(record.get(name, math.nan)) for record in self.records]
+
+
+def unit_of(verb: str) -> str:
+    """What a stage learns from, which its metrics count."""
+    return "pairs" if verb == "dpo" else "tokens"
 
 
 def window_of(total: int) -> int:

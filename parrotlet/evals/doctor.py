@@ -229,6 +229,7 @@ def slowing(curve: Curve, band: Band | None) -> Finding | None:
     )
 
 
+OF_ANY = ("skipped", "slow_steps", "slowing")  # the rest are about a loss that is to fall
 RULES: dict[str, Rule] = {
     "diverging": diverging,
     "skipped": skipped,
@@ -246,15 +247,16 @@ def examine(curve: Curve, band: Band | None = None) -> list[Finding]:
     """Everything the rules see; nothing where the run is too short to say."""
     if len(curve.records) < LEAST_STEPS:
         return []
-    found = [rule(curve, band) for rule in RULES.values()]
+    rules = RULES if curve.measure == "loss" else {name: RULES[name] for name in OF_ANY}
+    found = [rule(curve, band) for rule in rules.values()]
     return [each for each in found if each is not None]
 
 
 def summary(curve: Curve, band: Band | None = None) -> str:
     """One sentence on how far the run is and where its loss stands."""
     text = (
-        f"step {curve.steps[-1]:,} of {curve.total:,}, loss {_first(curve.smooth):.3f} to "
-        f"{curve.smooth[-1]:.3f}"
+        f"step {curve.steps[-1]:,} of {curve.total:,}, "
+        f"{curve.measure} {_first(curve.smooth):.3f} to {curve.smooth[-1]:.3f}"
     )
     if curve.validation:
         text += f", validation {curve.validation[-1][1]:.3f}"

@@ -15,6 +15,7 @@ from parrotlet.world.entities import World
 from parrotlet.world.records import NOT_GENERAL
 
 SHOWN_FAILURES = 3
+Show = Callable[[str, int, int], None]
 
 
 def evaluate_world(
@@ -22,25 +23,38 @@ def evaluate_world(
     tokenizer: Tokenizer,
     seed: int,
     cases: int,
-    show: Callable[[str, int, int], None] = lambda ability, done, total: None,
+    show: Show = lambda *_: None,
     *,
     general: bool = False,
 ) -> dict[str, dict[str, Any]]:
-    """{ability: passed, count, rate, the ends of its 95% interval, a few failures}.
+    """{ability: passed, count, rate, the ends of its 95% interval, cases missed, a few failures}.
 
     `show` is told which ability comes next, how many are done and how many there are.
     general: only what a model can answer that has not read about the world.
     """
+    return evaluate_tasks(engine, tokenizer, world_tasks(seed, cases, general=general), show)
+
+
+def world_tasks(seed: int, cases: int, *, general: bool = False) -> dict[str, Task]:
+    """The abilities, `cases` of each; general: those that need no world, on what names nothing."""
     world = World(seed)
+    if general:
+        return {
+            each: general_cases(world, each, cases)
+            for each in WORLD_TASKS
+            if each not in NOT_GENERAL
+        }
+    return {name: make(world, cases) for name, make in WORLD_TASKS.items()}
+
+
+def evaluate_tasks(
+    engine: Engine, tokenizer: Tokenizer, tasks: Mapping[str, Task], show: Show = lambda *_: None
+) -> dict[str, dict[str, Any]]:
+    """Every task by its name, as evaluate_world has it."""
     results = {}
-    abilities = [each for each in WORLD_TASKS if not general or each not in NOT_GENERAL]
-    for done, ability in enumerate(abilities):
-        show(ability, done, len(abilities))
-        task: Task = WORLD_TASKS[ability](world, cases)
-        if general:
-            task = general_cases(world, ability, cases)
-        result = run_task(engine, tokenizer, task, tools=TOOLS)
-        results[ability] = _as_json(result)
+    for done, (name, task) in enumerate(tasks.items()):
+        show(name, done, len(tasks))
+        results[name] = _as_json(run_task(engine, tokenizer, task, tools=TOOLS))
     return results
 
 
@@ -52,6 +66,7 @@ def _as_json(result: Result) -> dict[str, Any]:
         "rate": score.rate,
         "low": score.low,
         "high": score.high,
+        "missed": [each.index for each in result.failures],
         "failures": [_failure(each) for each in result.failures[:SHOWN_FAILURES]],
     }
 

@@ -20,6 +20,9 @@ def points(curve: Curve, values: Sequence[float]) -> list[Point]:
 
 def ceiling(curves: Sequence[Curve]) -> float:
     """Where to cut the axis of losses off."""
+    if any(curve.measure != "loss" for curve in curves):  # a share, which rises
+        shares = (each for curve in curves for each in curve.column(curve.measure))
+        return max(filter(math.isfinite, shares), default=1.0)
     starts = [
         curve.smooth[min(len(curve.smooth) - 1, int(SETTLED * len(curve.smooth)))]
         for curve in curves
@@ -44,20 +47,22 @@ def _loss(curves: Sequence[Curve], band: Band | None) -> str:
     """Training loss as a line, validation loss dashed, in the run's colour."""
     lines = []
     for index, curve in enumerate(curves):
-        alone = points(curve, curve.losses) if len(curves) == 1 else ()
+        alone = points(curve, curve.column(curve.measure)) if len(curves) == 1 else ()
         name = f"{curve.name}, training"
         shown = points(curve, curve.smooth)
         lines.append(Line(name=name, points=shown, behind=alone, colour=index))
-        if curve.validation:
+        if curve.validation and curve.measure == "loss":
             name = f"{curve.name}, validation"
             shown = [(float(step), loss) for step, loss in curve.validation]
             lines.append(Line(name=name, points=shown, colour=index, dots=True, dashed=True))
     total = curves[0].total
     area = [(share * total, low, high) for share, low, high in band.points] if band else []
-    drawing = chart(lines, label="loss by step", band=area, high=ceiling(curves))
-    validated = any(curve.validation for curve in curves)
-    unit = "nats a token by step" + ("; dashed: unseen text" if validated else "")
-    return figure("Loss", unit, drawing)
+    drawing = chart(lines, label=f"{curves[0].measure} by step", band=area, high=ceiling(curves))
+    measure = curves[0].measure
+    unit = "nats a token by step" if measure == "loss" else "share by step"
+    if any(line.dashed for line in lines):
+        unit += "; dashed: unseen text"
+    return figure(measure.capitalize(), unit, drawing)
 
 
 def _column(curves: Sequence[Curve], column: str, title: str, unit: str, window: int) -> str:
@@ -82,5 +87,5 @@ def _speed(curves: Sequence[Curve]) -> str:
         )
         for index, curve in enumerate(curves)
     ]
-    drawing = chart(lines, label="tokens a second by step")
-    return figure("Speed", "tokens learned from a second", drawing)
+    drawing = chart(lines, label=f"{curves[0].unit} a second by step")
+    return figure("Speed", f"{curves[0].unit} learned from a second", drawing)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -20,18 +21,27 @@ from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_file, write_json
 from parrotlet.data.sources import open_sources
 from parrotlet.evals.band import band_of
-from parrotlet.evals.world import evaluate_world
+from parrotlet.evals.gains import gain_tasks
+from parrotlet.evals.world import evaluate_tasks, evaluate_world
 from parrotlet.recipes import Recipe, recipe
 from parrotlet.stages.config_json import to_json
-from parrotlet.stages.config_pretrain import PretrainConfig
-from parrotlet.stages.config_sft import SftConfig
+from parrotlet.stages.dpo import dpo
 from parrotlet.stages.pretrain import pretrain
+from parrotlet.stages.rl import rl
 from parrotlet.stages.sft import sft
 from parrotlet.terminal.chat import ChatSession, chat
 from parrotlet.terminal.config import ChatConfig, DemoConfig, MachineConfig
 from parrotlet.terminal.config_web import WebConfig
 from parrotlet.terminal.copied import quoted, say
-from parrotlet.terminal.demo_stages import BASE, TUNED, directory_of, stages_of
+from parrotlet.terminal.demo_stages import (
+    BASE,
+    PRACTISED,
+    PREFERRED,
+    TUNED,
+    StageConfig,
+    directory_of,
+    stages_of,
+)
 from parrotlet.terminal.load import load
 from parrotlet.terminal.own_text import DATA, look, remember_split
 from parrotlet.terminal.progress import Counting, StageDisplay
@@ -39,7 +49,7 @@ from parrotlet.terminal.report import markdown_report, show_report
 from parrotlet.terminal.report_page import report_page
 from parrotlet.terminal.web import can_serve, web
 
-TIMES, ABILITIES = "times.json", "abilities.json"
+TIMES, ABILITIES, GAINS = "times.json", "abilities.json", "gains.json"
 REPORT, PAGE = "report.md", "report.html"
 EXCHANGES = (
     "Hello! Who are you?",
@@ -48,6 +58,13 @@ EXCHANGES = (
     "How many e are in letter?",
 )
 EVALUATION_SLOTS = 32  # conversations answered together
+# of each stage: its verb, what runs it, what takes the time, and what it does
+STAGES: Mapping[str, tuple[str, Callable[[Any, Any], Path | None], str, str]] = {
+    BASE: ("pretrain", pretrain, "pretraining", "read: pretraining on "),
+    TUNED: ("sft", sft, "fine-tuning", "talk: fine-tuning on conversations"),
+    PREFERRED: ("dpo", dpo, "preferences", "prefer: the better one of two replies"),
+    PRACTISED: ("rl", rl, "practice", "practise: replies graded, the better ones learned"),
+}
 
 
 def demo(config: DemoConfig) -> int:
@@ -60,16 +77,16 @@ def demo(config: DemoConfig) -> int:
     console = Console()
     directory = directory_of(config)
     chosen = recipe(config.recipe)
-    base, tuned = stages_of(config)
+    stages = stages_of(config)
     source = open_sources(config.data) if config.data else None
     _remember(directory, config)
     if source is not None:
         write_json(directory / DATA, look(source))
-    finished = _train(directory, base, tuned, console)
+    finished = _train(directory, config, stages, console)
     if not finished:
         say(console, f"stopped and saved; go on with: parrotlet resume {quoted(directory)}")
         return 0
-    _evaluate(directory, config, chosen, console)
+    _evaluate(directory, config, chosen, len(stages) + 1, console)
     write_file(directory / REPORT, markdown_report(directory).encode())
     write_file(directory / PAGE, report_page(directory).encode())
     show_report(directory, console)
@@ -98,37 +115,50 @@ def _remember(directory: Path, config: DemoConfig) -> None:
         write_json(path, {**recipe_json, "config": given})
 
 
-def _train(directory: Path, base: PretrainConfig, tuned: SftConfig, console: Console) -> bool:
-    """Pretraining, then fine-tuning; False where a signal asked to stop."""
-    own = bool(base.data.data)
-    what = "your text" if own else "the world's documents"
-    console.rule(f"[bold]1. read: pretraining on {what}", align="left")
-    band = band_of(to_json(base), "pretrain")
-    with (
-        _timed(directory, "pretraining", BASE),
-        StageDisplay("pretrain", console, band=band) as display,
-    ):
-        if pretrain(base, display) is None:
-            return False
-    if own:
-        remember_split(directory, directory / BASE)
-    console.rule("[bold]2. talk: fine-tuning on conversations", align="left")
-    band = band_of(to_json(tuned), "sft")
-    with (
-        _timed(directory, "fine-tuning", TUNED),
-        StageDisplay("sft", console, band=band) as display,
-    ):
-        return sft(tuned, display) is not None
+def _train(
+    directory: Path, demo: DemoConfig, stages: Mapping[str, StageConfig], console: Console
+) -> bool:
+    """Every stage in turn, and what it gained; False where a signal asked to stop."""
+    for number, (name, config) in enumerate(stages.items(), start=1):
+        verb, run, title, does = STAGES[name]
+        if name == BASE:
+            does += "your text" if demo.data else "the world's documents"
+        console.rule(f"[bold]{number}. {does}", align="left")
+        band = band_of(to_json(config), verb)
+        with _timed(directory, title, name), StageDisplay(verb, console, band=band) as display:
+            if run(config, display) is None:
+                return False
+        if name == BASE and demo.data:
+            remember_split(directory, directory / BASE)
+        _measure(directory, name, demo)
+    return True
 
 
-def _evaluate(directory: Path, config: DemoConfig, chosen: Recipe, console: Console) -> None:
+def _measure(directory: Path, stage: str, config: DemoConfig) -> None:
+    """The same questions after every stage; what was answered is kept in gains.json."""
+    path = directory / GAINS
+    found = read_json(path) if path.exists() else {}
+    if stage in found:
+        return
+    with _timed(directory, "evaluation"):
+        machine = MachineConfig(device=config.device)
+        loaded = load(directory / stage, machine, slots=EVALUATION_SLOTS)
+        own, cases = bool(config.data), recipe(config.recipe).eval_cases
+        # what a model that has only read says never ends, and takes the longest
+        tasks = gain_tasks(config.seed, cases, general=own, special=not own and stage != BASE)
+        found[stage] = evaluate_tasks(loaded.engine, loaded.tokenizer, tasks)
+    write_json(path, found)
+
+
+def _evaluate(
+    directory: Path, config: DemoConfig, chosen: Recipe, number: int, console: Console
+) -> None:
     """Abilities on cases that training never saw; kept in abilities.json."""
     if (directory / ABILITIES).exists():
         return
-    console.rule("[bold]3. show: questions it has never seen", align="left")
+    console.rule(f"[bold]{number}. show: questions it has never seen", align="left")
     with _timed(directory, "evaluation"):
-        machine = MachineConfig(device=config.device)
-        loaded = load(directory / TUNED, machine, slots=EVALUATION_SLOTS)
+        loaded = load(directory, MachineConfig(device=config.device), slots=EVALUATION_SLOTS)
         with Counting("questions", console) as counting:
             results = evaluate_world(
                 loaded.engine,
@@ -161,7 +191,7 @@ def _timed(directory: Path, stage: str, run: str = "") -> Iterator[None]:
 
 def _talk(directory: Path, config: DemoConfig, console: Console) -> int:
     """The page or a chat where there is a terminal to chat at, else a few exchanges."""
-    talk = ChatConfig(model=directory / TUNED, machine=MachineConfig(device=config.device))
+    talk = ChatConfig(model=directory, machine=MachineConfig(device=config.device))
     interactive = config.chat and sys.stdin.isatty() and os.environ.get("SERVE") != "0"
     if interactive and can_serve():
         return _open_page(directory, config, console)
@@ -183,5 +213,5 @@ def _open_page(directory: Path, config: DemoConfig, console: Console) -> int:
     machine = MachineConfig(device=config.device)
     status = web(WebConfig(runs=(str(directory),), machine=machine))
     say(console, f"again: parrotlet web {quoted(directory)}")
-    say(console, f"in the terminal: parrotlet chat {quoted(directory / TUNED)}")
+    say(console, f"in the terminal: parrotlet chat {quoted(directory)}")
     return status

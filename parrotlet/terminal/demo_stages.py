@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
 from parrotlet.core.errors import UsageError
+from parrotlet.core.rundir import STAGES
 from parrotlet.recipes import recipe
-from parrotlet.stages.config import BudgetConfig, RunConfig, run_name
+from parrotlet.stages.config import RunConfig, run_name
+from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import PretrainConfig
+from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.terminal.config import DemoConfig
 
 TALKS_FOR_WORDS = 2_000  # conversations that the tokenizer of a person's own text sees too
-BASE, TUNED = "base", "sft"  # folders of the stages
+BASE, TUNED, PREFERRED, PRACTISED = STAGES  # folders of the stages
+
+StageConfig = PretrainConfig | SftConfig | DpoConfig | RlConfig
 
 
 def directory_of(config: DemoConfig) -> Path:
@@ -21,16 +27,16 @@ def directory_of(config: DemoConfig) -> Path:
     return config.runs / run_name(config.name)
 
 
-def stages_of(config: DemoConfig) -> tuple[PretrainConfig, SftConfig]:
-    """Both stages with their settings. UsageError where --minutes cannot be shared out."""
+def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
+    """The stages in order, by their folders. UsageError where --minutes cannot be shared out.
+
+    Preferences and practice are of the world's own talk: a demo on a person's files ends before.
+    """
     chosen = recipe(config.recipe)
     directory = directory_of(config)
     run = RunConfig(runs=directory, seed=config.seed, device=config.device)
-    reading, talking = _budgets(config, chosen.pretrain.budget, chosen.sft.budget)
-    base = replace(chosen.pretrain, run=replace(run, name=BASE), budget=reading)
-    tuned = replace(
-        chosen.sft, start=directory / BASE, run=replace(run, name=TUNED), budget=talking
-    )
+    base = replace(chosen.pretrain, run=replace(run, name=BASE))
+    tuned = replace(chosen.sft, start=directory / BASE, run=replace(run, name=TUNED))
     if config.data:
         base = replace(
             base,
@@ -43,22 +49,24 @@ def stages_of(config: DemoConfig) -> tuple[PretrainConfig, SftConfig]:
             prompts=(),  # the model begins documents of its own: nobody knows what they are about
         )
         tuned = replace(tuned, data=replace(tuned.data, world_talk="general"))
-    elif config.vocab_size is not None:
+        return _budgeted(config, {BASE: base, TUNED: tuned})
+    if config.vocab_size is not None:
         base = replace(base, text=replace(base.text, vocab_size=config.vocab_size))
-    return base, tuned
+    preferred = replace(chosen.dpo, start=directory / TUNED, run=replace(run, name=PREFERRED))
+    practised = replace(chosen.rl, start=directory / PREFERRED, run=replace(run, name=PRACTISED))
+    return _budgeted(config, {BASE: base, TUNED: tuned, PREFERRED: preferred, PRACTISED: practised})
 
 
-def _budgets(
-    config: DemoConfig, reading: BudgetConfig, talking: BudgetConfig
-) -> tuple[BudgetConfig, BudgetConfig]:
-    """The recipe's budgets; --minutes shares its time out as the recipe does."""
+def _budgeted(config: DemoConfig, stages: Mapping[str, StageConfig]) -> Mapping[str, StageConfig]:
+    """The stages; --minutes shares its time out as the recipe does."""
     if config.minutes is None:
-        return reading, talking
+        return stages
     if not config.minutes > 0:
         raise UsageError(f"--minutes {config.minutes:g}: a budget must be more than nothing")
-    parts = [each.minutes or 1.0 for each in (reading, talking)]
-    shared = [round(config.minutes * part / sum(parts), 4) for part in parts]
-    return (
-        replace(reading, minutes=shared[0], steps=None, tokens=None),
-        replace(talking, minutes=shared[1], steps=None, tokens=None),
-    )
+    parts = {name: each.budget.minutes or 1.0 for name, each in stages.items()}
+    shared = {name: config.minutes * part / sum(parts.values()) for name, part in parts.items()}
+    budgets = {
+        name: replace(each.budget, minutes=round(shared[name], 4), steps=None, tokens=None)
+        for name, each in stages.items()
+    }
+    return {name: replace(each, budget=budgets[name]) for name, each in stages.items()}

@@ -75,6 +75,8 @@ details { background: var(--card); border: 1px solid var(--rule); border-radius:
 summary span { color: var(--soft); font-weight: 400; font-size: .88rem; margin-left: 6px; }
 .talk { display: grid; grid-template-columns: 4.6rem 1fr; gap: 1px 12px; margin: 12px 0;
   font-size: .92rem; } .talk dt { color: var(--soft); } .talk dd { margin: 0; }
+table { border-collapse: collapse; width: 100%; font-size: .93rem; }
+th, td { text-align: left; padding: 6px 10px 6px 0; border-bottom: 1px solid var(--rule); }
 .note { border-left: 3px solid var(--accent); background: var(--wash); border-radius: 0 8px 8px 0;
   padding: 9px 14px; margin: 10px 0; font-size: .93rem; }
 .note.bad { border-color: var(--c2); background: var(--warn); }

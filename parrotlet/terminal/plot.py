@@ -21,7 +21,12 @@ from parrotlet.terminal.copied import say
 from parrotlet.terminal.page import heading, note, page
 
 PAGE = "plot.html"
-TITLES = {"pretrain": "Pretraining", "sft": "Fine-tuning"}
+TITLES = {
+    "pretrain": "Pretraining",
+    "sft": "Fine-tuning",
+    "dpo": "Preferences",
+    "rl": "Reinforcement learning",
+}
 ROWS = 14  # of a plot in the terminal
 
 
@@ -82,7 +87,7 @@ def _draw(curves: list[Curve], console: Console) -> None:
         height=ROWS,
         high=ceiling(curves),
     )
-    console.print(f"[bold]{curves[0].verb}[/bold]: training loss by step")
+    console.print(f"[bold]{curves[0].verb}[/bold]: training {curves[0].measure} by step")
     for row in rows:
         console.print(row)
     for index, curve in enumerate(curves):

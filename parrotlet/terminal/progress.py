@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from parrotlet.evals.band import Band, judge
-from parrotlet.evals.curve import window_of
+from parrotlet.evals.curve import unit_of, window_of
 from parrotlet.terminal.duration import duration
 from parrotlet.train.drive import Progress as StageProgress
 
@@ -73,7 +73,7 @@ class StageDisplay:
         standing = f" ({verdict.word})" if verdict is not None and full else ""
         return (
             f"step {progress.step}/{progress.total}  loss {self._loss:.3f}{standing}  "
-            f"{self._speed:,.0f} tokens/s  {duration(progress.seconds_left)} left"
+            f"{self._speed:,.0f} {unit_of(self.title)}/s  {duration(progress.seconds_left)} left"
         )
 
     def _show_bar(self, progress: StageProgress) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,18 +10,21 @@ from rich.console import Console
 from rich.table import Table
 
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS, SAMPLES, read_json
+from parrotlet.core.rundir import METRICS, SAMPLES, STAGES, read_json
+from parrotlet.evals.curve import unit_of
+from parrotlet.evals.gains import gains
 from parrotlet.terminal.copied import say
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.train.checkpoint import find
 
-STAGES = ("base", "sft")
+ENDS = ("validation_loss", "bits_per_byte", "validation_accuracy", "pass_at_1")  # of a stage
 
 
 def show_report(directory: Path, console: Console) -> None:
     """Print what the run learned."""
     show_abilities(read_json(directory / "abilities.json"), console)
+    _show("what each stage gained, in points, ± 95%", gain_rows(directory), console)
     for line in facts(directory):
         console.print(line, highlight=False)
     say(console, f"the whole report: {directory / 'report.md'}")
@@ -29,49 +32,77 @@ def show_report(directory: Path, console: Console) -> None:
 
 def show_abilities(abilities: Mapping[str, Mapping[str, Any]], console: Console) -> None:
     """Print scores with their intervals as a table."""
-    table = Table(title="abilities, on cases that training never saw", title_justify="left")
-    for heading in ("ability", "right", "of", "rate", "95% interval"):
-        table.add_column(heading, justify="left" if heading == "ability" else "right")
+    _show("abilities, on cases that training never saw", ability_rows(abilities), console)
+
+
+def _show(title: str, rows: Sequence[Sequence[str]], console: Console) -> None:
+    """Print rows as a table, the heading first; nothing where there are none."""
+    table = Table(title=title, title_justify="left")
+    for index, heading in enumerate(rows[0] if rows else ()):
+        table.add_column(heading, justify="right" if index else "left")
+    for row in rows[1:]:
+        table.add_row(*row)
+    if rows:
+        console.print(table)
+
+
+def ability_rows(abilities: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
+    """Scores with their intervals, as rows of a table, the heading first."""
+    rows = [["ability", "right", "of", "rate", "95% interval"]]
     for name, score in abilities.items():
-        table.add_row(name, *_cells(score))
-    console.print(table)
+        between = f"{score['low']:.0%} to {score['high']:.0%}"
+        right, count = f"{score['passed']:g}", str(score["count"])
+        rows.append([name, right, count, f"{score['rate']:.0%}", between])
+    return rows
 
 
-def _cells(score: Mapping[str, Any]) -> tuple[str, str, str, str]:
-    return (
-        f"{score['passed']:g}",
-        str(score["count"]),
-        f"{score['rate']:.0%}",
-        f"{score['low']:.0%} to {score['high']:.0%}",
-    )
+def gain_rows(directory: Path) -> list[list[str]]:
+    """What each stage gained, as rows of a table, the heading first; [] where nobody measured."""
+    path = directory / "gains.json"
+    after = read_json(path) if path.exists() else {}
+    if not after:
+        return []
+    rows = [["unseen questions", *(f"after {stage}" for stage in after)]]
+    for group, found in gains(after).items():
+        row = [""] * (len(after) - len(found))  # stages after which nobody asked
+        for each in found.values():
+            change = f" ({100 * each.difference:+.1f} ± {100 * each.half:.1f})"
+            row.append(f"{each.rate:.0%}" + (change if any(row) else ""))
+        rows.append([group, *row])
+    return rows
+
+
+def stages_in(directory: Path) -> list[str]:
+    """The stages that a demo has run, in order."""
+    return [stage for stage in STAGES if (directory / stage / METRICS).exists()]
 
 
 def facts(directory: Path) -> list[str]:
     """One line a stage: what it saw and where it ended; then the time."""
     lines = []
-    for stage in STAGES:
+    for stage in stages_in(directory):
         checkpoint = find(directory / stage)
         records = list(JsonLines(directory / stage / METRICS))
-        tokens = sum(record["units"] for record in records)
+        units = sum(record["units"] for record in records)
         values = {
-            name: value
-            for record in records
-            for name, value in record.items()
-            if name in ("validation_loss", "bits_per_byte")
+            name: value for record in records for name, value in record.items() if name in ENDS
         }
         shown = ", ".join(f"{name.replace('_', ' ')} {value:.3f}" for name, value in values.items())
-        lines.append(f"{stage}: {checkpoint.step:,} steps, {tokens:,} tokens learned from, {shown}")
+        lines.append(
+            f"{stage}: {checkpoint.step:,} steps, {units:,} {unit_of(stage)} learned from, {shown}"
+        )
     times = read_json(directory / "times.json")
     total = sum(times.values())
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.items())
     return [*lines, f"time: {duration(total)} ({parts})"]
 
 
-def abilities_table(directory: Path) -> list[str]:
-    """The abilities as lines of a Markdown table."""
-    lines = ["| ability | right | of | rate | 95% interval |", "|---|---|---|---|---|"]
-    for name, score in read_json(directory / "abilities.json").items():
-        lines.append(f"| {name} | " + " | ".join(_cells(score)) + " |")
+def tables(directory: Path) -> list[str]:
+    """What each stage gained, and the abilities at the end, as lines of Markdown."""
+    lines = []
+    for rows in (gain_rows(directory), ability_rows(read_json(directory / "abilities.json"))):
+        written = [f"| {' | '.join(row)} |" for row in rows]
+        lines += ["", *written[:1], *["|---" * len(row) + "|" for row in rows[:1]], *written[1:]]
     return lines
 
 
@@ -82,8 +113,8 @@ def markdown_report(directory: Path) -> str:
     if (directory / DATA).exists():
         known = read_json(directory / DATA)
         lines += [f"- {line}" for line in (*text_lines(known), *left_out(known))]
-    lines += ["", *abilities_table(directory)]
-    for stage in STAGES:
+    lines += tables(directory)
+    for stage in stages_in(directory):
         lines += ["", f"## What it said while learning: {stage}", ""]
         for record in JsonLines(directory / stage / SAMPLES):
             said = " ".join(record["text"].split()) or "(nothing)"

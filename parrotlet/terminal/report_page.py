@@ -18,13 +18,21 @@ from parrotlet.terminal.charts import run_charts
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.terminal.page import bar, facts, heading, note, page, pairs, shares
+from parrotlet.terminal.report import gain_rows
 from parrotlet.terminal.svg import number
 from parrotlet.train.checkpoint import find
 
-STAGE_TITLES = {"base": "Reading", "sft": "Learning to talk"}
+STAGE_TITLES = {
+    "base": "Reading",
+    "sft": "Learning to talk",
+    "dpo": "Learning what is better",
+    "rl": "Practising",
+}
 LEADS = {
     "base": "Pretraining: guess the next token of documents, over and over.",
     "sft": "Fine-tuning: the same, on the assistant's words of conversations.",
+    "dpo": "Preferences: of two replies to a question, the better one is to become likelier.",
+    "rl": "Reinforcement learning: its own replies are graded, and the better ones made likelier.",
 }
 
 
@@ -36,6 +44,7 @@ def report_page(directory: Path) -> str:
     body = [
         *_head(directory, recipe, abilities, curves),
         *_abilities(abilities),
+        *_gains(directory),
         *_own_text(directory),
     ]
     for curve in curves:
@@ -64,7 +73,9 @@ def _head(
 ) -> list[str]:
     checkpoint = find(directory / curves[-1].name)
     seconds = sum(read_json(directory / "times.json").values())
-    tokens = sum(record["units"] for curve in curves for record in curve.records)
+    tokens = sum(
+        record["units"] for curve in curves if curve.verb != "dpo" for record in curve.records
+    )
     rates = [score["rate"] for score in abilities.values()]
     bits = [record["bits_per_byte"] for record in curves[0].records if "bits_per_byte" in record]
     numbers = {
@@ -102,6 +113,21 @@ def _abilities(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
         "where the true rate lies, given so many questions."
     )
     return [heading("What it can do", lead), '<div class="bars">', *bars, "</div>"]
+
+
+def _gains(directory: Path) -> list[str]:
+    heads, *rows = gain_rows(directory) or [[]]
+    if not heads:
+        return []
+    lead = (
+        "The same unseen questions after every stage; in brackets the change in points, with the "
+        "95% interval of paired questions."
+    )
+    lines = [
+        "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>"
+        for tag, row in [("th", heads), *(("td", row) for row in rows)]
+    ]
+    return [heading("What each stage gained", lead), "<table>", *lines, "</table>"]
 
 
 def _own_text(directory: Path) -> list[str]:

@@ -7,6 +7,7 @@ import shlex
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
@@ -55,51 +56,43 @@ def pretrain(config: PretrainConfig) -> int:
     return _train(
         "pretrain",
         lambda display: pretrain_stage.pretrain(config, display),
-        run_directory(config.run, config.recipe),
         lambda directory: f"sample {quoted(directory)}{_prompt(config.prompts, directory)}",
         band_of(to_json(config), "pretrain"),
+        run_directory(config.run, config.recipe),
     )
 
 
 def sft(config: SftConfig) -> int:
     """Fine-tune and say what to do with the model."""
-    return _train(
-        "sft",
-        lambda display: sft_stage.sft(config, display),
-        run_directory(config.run, f"{config.start.name}-sft"),
-        lambda directory: f"chat {quoted(directory)}",
-        band_of(to_json(config), "sft"),
-    )
+    return _tune("sft", sft_stage.sft, config)
 
 
 def dpo(config: DpoConfig) -> int:
     """Learn preferences and say what to do with the model."""
-    return _train(
-        "dpo",
-        lambda display: dpo_stage.dpo(config, display),
-        run_directory(config.run, f"{config.start.name}-dpo"),
-        lambda directory: f"chat {quoted(directory)}",
-        None,
-    )
+    return _tune("dpo", dpo_stage.dpo, config)
 
 
 def rl(config: RlConfig) -> int:
     """Practise a task and say what to do with the model."""
+    return _tune("rl", rl_stage.rl, config)
+
+
+def _tune(verb: str, stage: Callable[[Any, Display], Path | None], config: Any) -> int:
     return _train(
-        "rl",
-        lambda display: rl_stage.rl(config, display),
-        run_directory(config.run, f"{config.start.name}-rl"),
+        verb,
+        lambda display: stage(config, display),
         lambda directory: f"chat {quoted(directory)}",
-        None,
+        band_of(to_json(config), verb),
+        run_directory(config.run, f"{config.start.name}-{verb}"),
     )
 
 
 def _train(
     title: str,
     stage: Callable[[Display], Path | None],
-    directory: Path,
     next_command: Callable[[Path], str],
     band: Band | None,
+    directory: Path,
 ) -> int:
     console = Console(stderr=False)
     quiet = int(os.environ.get("RANK", "0")) != 0
