@@ -13,6 +13,7 @@ from jaxtyping import Int
 from torch import Tensor
 
 IGNORE = -100
+PADDING = 0  # the segment of places that hold nothing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,24 @@ class Batch:
             targets=self.targets.to(device, non_blocking=True),
             segments=None if self.segments is None else self.segments.to(device, non_blocking=True),
             extra={name: value.to(device) for name, value in self.extra.items()},
+        )
+
+    def halves(self) -> tuple[Batch, ...]:
+        """Two batches that are this one; itself where it cannot be cut (one row, or extra)."""
+        middle = len(self.tokens) // 2
+        if not middle or self.extra:
+            return (self,)
+        first = int((self.targets[:middle] != IGNORE).sum())
+        parts = ((slice(middle), first), (slice(middle, None), self.count - first))
+        return tuple(
+            replace(
+                self,
+                tokens=self.tokens[rows],
+                targets=self.targets[rows],
+                segments=None if self.segments is None else self.segments[rows],
+                count=count,
+            )
+            for rows, count in parts
         )
 
 

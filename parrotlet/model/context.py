@@ -54,14 +54,22 @@ class CausalContext:
 
     @classmethod
     def of(
-        cls, ids: Int[Tensor, "B T"], segments: Int[Tensor, "B T"] | None = None
+        cls,
+        ids: Int[Tensor, "B T"],
+        segments: Int[Tensor, "B T"] | None = None,
+        padding: int | None = None,
     ) -> CausalContext:
-        """The context of rows of ids; a segment is a run of equal numbers in `segments`."""
+        """The context of rows of ids; a segment is a run of equal numbers in `segments`.
+
+        Places of the segment `padding` stand alone: together they could be longer than a context.
+        """
         if segments is None:
             return cls(ids, None)
         index = torch.arange(ids.shape[1], device=ids.device).expand(ids.shape)
         begins = torch.ones_like(segments, dtype=torch.bool)
         begins[:, 1:] = segments[:, 1:] != segments[:, :-1]
+        if padding is not None:
+            begins |= segments == padding
         return cls(ids, torch.where(begins, index, 0).cummax(1).values)
 
     def attend(

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
-from parrotlet.data.batch import IGNORE, Batch
+from parrotlet.data.batch import IGNORE, PADDING, Batch
 from parrotlet.model.context import CausalContext
 from parrotlet.model.model import Model
 
@@ -51,7 +51,7 @@ def cross_entropy(
 
 
 class ChunkedCrossEntropy(torch.autograd.Function):
-    """The summed loss whose gradients are made on the way forward, while a chunk's logits are there.
+    """The summed loss, its gradients made on the way forward, while a chunk's logits are there.
 
     So no logits are kept or computed twice; the backward pass only multiplies by its gradient. As
     in Liger Kernel (Hsu et al. 2024, arXiv 2410.10989), for any model's logits().
@@ -88,7 +88,7 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
 def next_token(model: Model, batch: Batch) -> Float[Tensor, ""]:
     """The objective of pretraining and supervised fine-tuning."""
-    ctx = CausalContext.of(batch.tokens, batch.segments)
+    ctx = CausalContext.of(batch.tokens, batch.segments, PADDING)
     hidden = model.hidden(batch.tokens, ctx)
     return cross_entropy(model, hidden.flatten(0, 1), batch.targets.flatten())
 
@@ -102,7 +102,7 @@ def token_logprobs(model: Model, batch: Batch) -> Float[Tensor, "B T"]:
 
     The head sees only the places that are learned, in chunks as cross_entropy's.
     """
-    ctx = CausalContext.of(batch.tokens, batch.segments)
+    ctx = CausalContext.of(batch.tokens, batch.segments, PADDING)
     hidden = model.hidden(batch.tokens, ctx)
     learned = batch.targets != IGNORE
     states, wanted = hidden[learned], batch.targets[learned]

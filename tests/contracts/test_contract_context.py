@@ -80,6 +80,17 @@ def test_segments_are_rows_of_their_own(window: int | None) -> None:
                 begin += length
 
 
+def test_padding_is_not_a_segment_longer_than_the_context() -> None:
+    """gpt2 has no position for its last places; nobody reads them, and they read nobody."""
+    ids, q, k, v = draw(1, 9)
+    segments = torch.tensor([[1] * 3 + [0] * 6])
+    context = CausalContext.of(ids, segments, padding=0)
+    assert context.positions.tolist() == [[0, 1, 2] + [0] * 6]
+    found = context.attend(0, q, k, v, None)
+    whole = CausalContext.of(ids, segments).attend(0, q, k, v, None)
+    assert torch.equal(found[:, :3], whole[:, :3])
+
+
 @pytest.mark.parametrize("window", [None, 4])
 @pytest.mark.parametrize("packed", [False, True])
 def test_attention_spelled_out_is_the_fused_one(window: int | None, packed: bool) -> None:

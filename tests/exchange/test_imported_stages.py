@@ -213,7 +213,7 @@ def test_lora_is_in_what_is_exported(place: Path, name: str) -> None:
 
 @BOTH
 def test_dpo(place: Path, name: str) -> None:
-    data = ["--data", str(place / "pairs.jsonl"), "--steps", "20"]
+    data = ["--data", str(place / "pairs.jsonl"), "--steps", "20", "--dtype", "float32"]
     run = trained(place, "dpo", name, *data, *FEW)
     lines = lines_of(run)
     assert lines[0]["loss"] == pytest.approx(0.6931, abs=1e-3), "the policy is the reference"
