@@ -30,7 +30,13 @@ from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import shape_of
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
-from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
+from parrotlet.terminal.config_runs import (
+    DoctorConfig,
+    EvalConfig,
+    PlanConfig,
+    PlotConfig,
+    WorldConfig,
+)
 from parrotlet.terminal.config_web import WebConfig
 from parrotlet.terminal.stored import stored_model
 
@@ -44,6 +50,20 @@ class Verb:
     target: str
     default: Callable[[str], Any] | None = None  # the defaults of a recipe
     extra: str = ""  # the extra of parrotlet that has what it needs
+
+
+def plan_of_recipe(name: str) -> PlanConfig:
+    """What `parrotlet plan` assumes of a recipe: shape and size, where it counts tokens."""
+    base = recipe(name).pretrain
+    if base.budget.tokens is None:
+        return PlanConfig(recipe=name)
+    return PlanConfig(
+        recipe=name,
+        shape=base.shape,
+        vocab_size=base.text.vocab_size,
+        tokens=base.budget.tokens,
+        batch_tokens=base.budget.batch_tokens,
+    )
 
 
 VERBS = {
@@ -112,7 +132,15 @@ VERBS = {
     "eval": Verb("measure what a model can do", EvalConfig, "parrotlet.terminal.evaluate:evaluate"),
     "plot": Verb("draw the curves of runs", PlotConfig, "parrotlet.terminal.plot:plot"),
     "doctor": Verb(
-        "say whether a curve is all right", DoctorConfig, "parrotlet.terminal.doctor:doctor"
+        "say whether a curve is all right; without a run, what this machine can do",
+        DoctorConfig,
+        "parrotlet.terminal.doctor:doctor",
+    ),
+    "plan": Verb(
+        "forecast hours and money on one GPU or many",
+        PlanConfig,
+        "parrotlet.terminal.plan:plan",
+        default=plan_of_recipe,
     ),
     "world": Verb("look at the embedded world", WorldConfig, "parrotlet.terminal.world:world"),
 }

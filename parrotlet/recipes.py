@@ -50,6 +50,10 @@ CAREFUL = OptimizerConfig(
     cooldown=0.3,
     clip=1.0,
 )
+# for GPUs, with steps of some hundred thousand tokens: rates that nanochat takes, not tried here
+LARGE = OptimizerConfig(matrix_lr=0.02, embedding_lr=0.2, head_lr=0.004, warmup_steps=40)
+LARGE_TALK = OptimizerConfig(matrix_lr=0.005, embedding_lr=0.02, head_lr=0.001, cooldown=0.8)
+BIG_TALK = BudgetConfig(tokens=100_000_000, batch_tokens=131_072, micro_tokens=32_768)
 
 RECIPES = {
     "default": Recipe(
@@ -152,6 +156,55 @@ RECIPES = {
             optim=OptimizerConfig(matrix_lr=0.04, head_lr=0.01, warmup_steps=5, cooldown=0.5),
             prompts=("ROMEO:", "To be"),
         ),
+    ),
+    "shakespeare-long": Recipe(
+        summary="characters of Shakespeare in a quarter of an hour; nanoGPT's GPU recipe, on a CPU",
+        pretrain=PretrainConfig(
+            recipe="shakespeare-long",
+            text=TokenizerConfig(kind="char"),
+            shape=ShapeConfig(arch="swift", depth=6, width=256, heads=4, context=256),
+            budget=BudgetConfig(minutes=13.5, batch_tokens=8192, micro_tokens=4096),
+            optim=OptimizerConfig(
+                matrix_lr=0.025, head_lr=0.006, weight_decay=0.2, dropout=0.1, warmup_steps=20
+            ),
+            prompts=("ROMEO:", "To be"),
+        ),
+    ),
+    "cpu": Recipe(
+        summary="your own text in an hour on a laptop (not run yet at full length)",
+        pretrain=PretrainConfig(
+            recipe="cpu",
+            text=TokenizerConfig(vocab_size=8192),
+            shape=ShapeConfig(depth=4, context=512),
+            budget=BudgetConfig(minutes=60, batch_tokens=8192, micro_tokens=4096),
+            optim=SMALL,
+        ),
+    ),
+    "gpu": Recipe(
+        summary="GPT-2's 124M class on one GPU, an hour of an H100 by forecast (not run yet)",
+        pretrain=PretrainConfig(
+            recipe="gpu",
+            text=TokenizerConfig(vocab_size=32_768),
+            shape=ShapeConfig(depth=12, context=1024),
+            budget=BudgetConfig(
+                tokens=1_300_000_000, batch_tokens=262_144, micro_tokens=32_768, save_seconds=600
+            ),
+            optim=LARGE,
+        ),
+        sft=SftConfig(start=Path("runs"), recipe="gpu", budget=BIG_TALK, optim=LARGE_TALK),
+    ),
+    "speedrun": Recipe(
+        summary="a chat model beyond GPT-2 for under 100 dollars on 8 H100s (not run yet)",
+        pretrain=PretrainConfig(
+            recipe="speedrun",
+            text=TokenizerConfig(vocab_size=32_768),
+            shape=ShapeConfig(depth=22, context=2048),
+            budget=BudgetConfig(
+                tokens=7_000_000_000, batch_tokens=524_288, micro_tokens=32_768, save_seconds=900
+            ),
+            optim=LARGE,
+        ),
+        sft=SftConfig(start=Path("runs"), recipe="speedrun", budget=BIG_TALK, optim=LARGE_TALK),
     ),
 }
 

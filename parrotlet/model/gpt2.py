@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
-from parrotlet.model.layers import Embedding, LayerNorm, Linear, fill_normal
+from parrotlet.model.layers import Dropout, Embedding, LayerNorm, Linear, fill_normal
 from parrotlet.model.model import Model
 
 
@@ -58,10 +58,11 @@ class Block(nn.Module):
         self.attention = Attention(config, layer)
         self.mlp_norm = LayerNorm(config.width, config.norm_eps)
         self.mlp = MLP(config)
+        self.dropout = Dropout()
 
     def forward(self, x: Float[Tensor, "B T D"], ctx: Context) -> Float[Tensor, "B T D"]:
-        x = x + self.attention(self.attention_norm(x), ctx)
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.dropout(self.attention(self.attention_norm(x), ctx))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
 class GPT2(Model):

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
+from parrotlet.model.layers import Dropout
 
 
 class Model(nn.Module, ABC):
@@ -39,6 +40,12 @@ class Model(nn.Module, ABC):
     @abstractmethod
     def init_weights(self, generator: torch.Generator) -> None:
         """Fresh weights, all drawn from `generator` (a CPU generator), whatever the device."""
+
+    def set_dropout(self, share: float) -> None:
+        """How much of what each block adds is left out in training; 0 to begin with."""
+        for module in self.modules():
+            if isinstance(module, Dropout):
+                module.share = share
 
     def forward(self, ids: Int[Tensor, "B T"], ctx: Context) -> Float[Tensor, "B T V"]:
         """Logits for every position."""

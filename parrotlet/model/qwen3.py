@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
 from parrotlet.model.layers import (
+    Dropout,
     Embedding,
     Linear,
     RMSNorm,
@@ -75,12 +76,13 @@ class Block(nn.Module):
         self.attention = Attention(config, layer)
         self.mlp_norm = RMSNorm(config.width, config.norm_eps)
         self.mlp = MLP(config)
+        self.dropout = Dropout()
 
     def forward(
         self, x: Float[Tensor, "B T D"], ctx: Context, turn: Rotation
     ) -> Float[Tensor, "B T D"]:
-        x = x + self.attention(self.attention_norm(x), ctx, turn)
-        return x + self.mlp(self.mlp_norm(x))
+        x = x + self.dropout(self.attention(self.attention_norm(x), ctx, turn))
+        return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
 class Qwen3(Model):

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
 from parrotlet.model.layers import (
+    Dropout,
     Embedding,
     Linear,
     Rotation,
@@ -91,6 +92,7 @@ class Block(nn.Module):
         self.embedding_scale = nn.Parameter(torch.tensor(0.0))
         self.attention = Attention(config, layer)
         self.mlp = MLP(config)
+        self.dropout = Dropout()
 
     def forward(
         self,
@@ -103,8 +105,8 @@ class Block(nn.Module):
         """The stream after this block, and the first layer's values."""
         x = self.stream_scale * x + self.embedding_scale * embedded
         added, first_value = self.attention(rms_norm(x, self.eps), ctx, turn, first_value)
-        x = x + added
-        return x + self.mlp(rms_norm(x, self.eps)), first_value
+        x = x + self.dropout(added)
+        return x + self.dropout(self.mlp(rms_norm(x, self.eps))), first_value
 
 
 class Swift(Model):

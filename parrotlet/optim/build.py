@@ -71,7 +71,11 @@ class Optimizers:
 
 
 def build_optimizers(
-    named: Iterable[tuple[str, nn.Parameter]], config: OptimizerConfig, *, fast_bfloat16: bool
+    named: Iterable[tuple[str, nn.Parameter]],
+    config: OptimizerConfig,
+    *,
+    fast_bfloat16: bool,
+    ranks: int = 1,
 ) -> Optimizers:
     """Muon (or AdamW) for matrices, AdamW for embeddings, head and scalars.
 
@@ -95,6 +99,7 @@ def build_optimizers(
                 momentum=config.momentum,
                 weight_decay=config.weight_decay,
                 dtype=torch.bfloat16 if fast_bfloat16 else torch.float32,
+                ranks=ranks,
             )
         )
     groups = [

@@ -22,6 +22,8 @@ class OptimizerConfig:
     """Learning rate of gains, biases and scalars."""
     weight_decay: float = 0.0
     """Decoupled weight decay of the matrices, times the learning rate."""
+    dropout: float = 0.0
+    """Share of what blocks add that is left out in training, for many epochs of little text."""
     beta1: float = 0.8
     """AdamW's decay of the mean of gradients."""
     beta2: float = 0.95

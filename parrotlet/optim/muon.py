@@ -5,7 +5,8 @@ U S V^T by (nearly) U V^T, so that every direction moves alike. The exact produc
 singular value decomposition; a few steps of a matrix polynomial get near enough, in bfloat16.
 Source: Keller Jordan et al., "Muon: An optimizer for hidden layers in neural networks" (2024).
 
-Matrices of one shape are stacked, so that each polynomial step is one batched product.
+Matrices of one shape are stacked, so that each polynomial step is one batched product. Of several
+ranks each makes its share of a stack orthogonal and gets the others' shares; all keep the momenta.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
+import torch.distributed as dist
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -67,10 +69,13 @@ class Muon(torch.optim.Optimizer):
         weight_decay: float = 0.0,
         coefficients: Coefficients = POLAR_EXPRESS,
         dtype: torch.dtype = torch.bfloat16,
+        ranks: int = 1,
     ) -> None:
+        """`ranks`: how many processes of the default group hold the same parameters."""
         super().__init__(parameters, {"lr": lr, "momentum": momentum, "weight_decay": weight_decay})
         self.coefficients = coefficients
         self.dtype = dtype
+        self.ranks = ranks
 
     @torch.no_grad()
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
@@ -92,11 +97,24 @@ class Muon(torch.optim.Optimizer):
         momenta = [self._momentum(parameter) for parameter in parameters]
         torch._foreach_lerp_(momenta, gradients, 1 - group["momentum"])
         looked_ahead = torch._foreach_lerp(gradients, momenta, group["momentum"])
-        updates = orthogonalise(torch.stack(looked_ahead), self.coefficients, self.dtype)
+        updates = self._orthogonal(torch.stack(looked_ahead))
         lr = group["lr"] * math.sqrt(max(1.0, shape[0] / shape[1]))
         if group["weight_decay"]:
             torch._foreach_mul_(weights, 1 - group["lr"] * group["weight_decay"])
         torch._foreach_add_(weights, list(updates.to(weights[0].dtype)), alpha=-lr)
+
+    def _orthogonal(self, stack: Float[Tensor, "N R S"]) -> Float[Tensor, "N R S"]:
+        """The stack made orthogonal, by all ranks together."""
+        if self.ranks == 1:
+            return orthogonalise(stack, self.coefficients, self.dtype)
+        share = -(-len(stack) // self.ranks)
+        mine = stack[dist.get_rank() * share :][:share]
+        made = stack.new_zeros(share, *stack.shape[1:], dtype=self.dtype)
+        if len(mine):
+            made[: len(mine)] = orthogonalise(mine, self.coefficients, self.dtype)
+        parts = [torch.empty_like(made) for _ in range(self.ranks)]
+        dist.all_gather(parts, made)
+        return torch.cat(parts)[: len(stack)]
 
     def _momentum(self, parameter: nn.Parameter) -> Tensor:
         state = self.state[parameter]

@@ -30,7 +30,7 @@ _NAMES: Mapping[Bounds, str] = {
     (1e-30, 1): "eps",
     (1e-9, 10**9): "clip",
     (0, 1): "cooldown final_lr",
-    (0, 0.99): "validation_fraction clip_ratio",
+    (0, 0.99): "validation_fraction clip_ratio dropout",
     (1e-6, 1000): "beta temperature",
     (0, 0.49): "smoothing",
     (0, 1000): "matrix_lr embedding_lr head_lr scalar_lr weight_decay anchor kl clip_ratio_high",
@@ -38,6 +38,7 @@ _NAMES: Mapping[Bounds, str] = {
     (0, 10**6): "lora_rank",
     (1e-6, 10**6): "lora_alpha",
     (1e-9, 1): "top_p",
+    (0, 10**6 + 0.5): "price",
 }
 BOUNDS = {name: bounds for bounds, names in _NAMES.items() for name in names.split()}
 

@@ -16,10 +16,10 @@ from typing import Any
 import torch
 
 from parrotlet import __version__
-from parrotlet.core.errors import RunError
+from parrotlet.core.errors import RunError, UsageError
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.stages.config_json import to_json
+from parrotlet.stages.config_json import from_json, to_json
 from parrotlet.text.tokenizer import FILE_NAME
 from parrotlet.train.checkpoint import steps_in
 
@@ -42,7 +42,7 @@ def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
     wanted = to_json(config)
     if path.exists():
         recipe = dict(read_json(path))
-        before = recipe.get("config", {})
+        before = _completed(recipe.get("config", {}), type(config))
         differing = sorted(_differences(before, wanted))
         if recipe.get("verb") == verb and not differing:
             return recipe
@@ -72,6 +72,15 @@ def remember(directory: Path, verb: str, config: Any) -> dict[str, Any]:
     }
     write_json(path, recipe)
     return recipe
+
+
+def _completed(config: Mapping[str, Any], kind: type[Any]) -> Mapping[str, Any]:
+    """A stored configuration with the defaults of settings that came after it."""
+    try:
+        completed: Mapping[str, Any] = to_json(from_json(kind, config))
+    except (TypeError, UsageError):  # another verb's
+        return config
+    return completed
 
 
 def _made_from(config: Mapping[str, Any]) -> list[Any]:

@@ -183,6 +183,7 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
         model = checkpoints.load_model(stage.start, runtime)
     if stage.lora is not None and stage.lora.lora_rank:
         add_lora(model, rank=stage.lora.lora_rank, alpha=stage.lora.lora_alpha, seed=seed)
+    model.set_dropout(stage.optim.dropout)
     return TrainState(
         model=model,
         learner=wrap(Learner(model, stage.objective), runtime),
@@ -190,6 +191,7 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
             model.named_parameters(),
             stage.optim,
             fast_bfloat16=has_fast_bfloat16(runtime.device),
+            ranks=runtime.world_size,
         ),
         runtime=runtime,
     )

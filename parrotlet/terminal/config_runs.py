@@ -8,7 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
+from parrotlet.core.errors import UsageError
+from parrotlet.stages.bounds import check_bounds
 from parrotlet.stages.config import Paths, check_seed
+from parrotlet.stages.config_pretrain import ShapeConfig
 from parrotlet.terminal.config import MachineConfig
 
 
@@ -69,3 +72,29 @@ class DoctorConfig:
 
     run: tyro.conf.Positional[Path]
     """A run, finished or not; of a demo, every stage."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlanConfig:
+    """What training on rented GPUs would take, on paper: hours, memory, communication, money."""
+
+    recipe: str = "default"
+    """The recipe whose shape and budget are the defaults of the other flags."""
+    shape: ShapeConfig = field(default_factory=ShapeConfig)
+    vocab_size: int = 32768
+    """Size of the vocabulary."""
+    tokens: int | None = None
+    """Tokens to train on; left out, 12 for each parameter that is multiplied."""
+    batch_tokens: int = 524_288
+    """Tokens in one optimizer step, over all GPUs."""
+    gpu: Literal["h100", "h200", "a100", "rtx4090"] = "h100"
+    """The kind of GPU."""
+    gpus: tuple[int, ...] = (1, 8, 64, 1024)
+    """How many of them, each for a row of the table."""
+    price: float | None = None
+    """Dollars for an hour of one GPU; left out, a usual price."""
+
+    def __post_init__(self) -> None:
+        check_bounds(self)
+        if min(self.gpus, default=0) < 1:
+            raise UsageError("--gpus: give at least one number, each at least 1")

@@ -36,7 +36,13 @@ from parrotlet.stages.plan import (
     with_steps,
 )
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
-from parrotlet.terminal.config_runs import DoctorConfig, EvalConfig, PlotConfig, WorldConfig
+from parrotlet.terminal.config_runs import (
+    DoctorConfig,
+    EvalConfig,
+    PlanConfig,
+    PlotConfig,
+    WorldConfig,
+)
 from parrotlet.terminal.demo_stages import StageConfig, stages_of
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.stored import stored_config, stored_model
@@ -67,7 +73,7 @@ def dry_run(config: Any) -> int:
         print(_generation_report(config.model))
     elif isinstance(config, EvalConfig):
         print(_generation_report(config.run))
-    elif isinstance(config, WorldConfig | PlotConfig | DoctorConfig):
+    elif isinstance(config, WorldConfig | PlotConfig | PlanConfig | DoctorConfig):
         print("would read and show; it trains nothing")
     elif isinstance(config, ResumeConfig):
         return _resume(config.run)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from parrotlet.core.errors import TrainingError
+from parrotlet.core.log import get_logger
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.batch import Batch, Step
 from parrotlet.model.model import Model
@@ -24,6 +25,7 @@ from parrotlet.optim.schedule import Schedule
 from parrotlet.train.losses import Objective
 from parrotlet.train.parallel import sum_over_ranks
 
+log = get_logger("loop")
 MAX_SKIPPED = 10  # steps in a row without a finite gradient before training gives up
 
 
@@ -52,6 +54,7 @@ class TrainState:
     units: int = 0  # units learned from, over all ranks
     skipped: int = 0  # steps without a finite gradient, left out
     skipped_in_a_row: int = 0  # the last of them, up to now
+    halvings: int = 0  # how often microbatches are cut in two, for want of memory
 
 
 @dataclass(frozen=True)
@@ -109,6 +112,39 @@ def _count(step: Step, runtime: Runtime) -> int:
 
 
 def _backward(state: TrainState, step: Step, units: int) -> Tensor:
+    """_gradients of the step; out of memory, its microbatches are cut in two, now and from now on.
+
+    The step stays the same tokens. Raises TrainingError where they can be cut no further, and
+    where other ranks, which may have had enough, would wait for this one.
+    """
+    while True:
+        parts = list(step)
+        for _ in range(state.halvings):
+            parts = [half for batch in parts for half in batch.halves()]
+        try:
+            return _gradients(state, parts, units)
+        except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
+            if not _is_out_of_memory(error):
+                raise
+        state.optimizers.zero_grad()
+        rows = max(len(batch.tokens) for batch in parts)
+        cut = [half for batch in parts for half in batch.halves()]
+        if len(cut) == len(parts) or state.runtime.world_size > 1:
+            raise TrainingError(
+                f"out of memory with {rows} rows of {parts[0].tokens.shape[1]} tokens at a time; "
+                "the last checkpoint is whole: use a smaller --micro-tokens, --context or --depth"
+            )
+        state.halvings += 1
+        log.warning("out of memory with %d rows at a time; going on with half of them", rows)
+
+
+def _is_out_of_memory(error: Exception) -> bool:
+    """Whether memory was refused; on a CPU PyTorch says so in words alone."""
+    refused = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    return refused or "can't allocate memory" in str(error)
+
+
+def _gradients(state: TrainState, step: Step, units: int) -> Tensor:
     """Gradients of the mean loss of the whole step; returns that loss.
 
     DDP averages over ranks, so each rank's share is multiplied by their number. Only the last

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
+import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import CausalContext
+from parrotlet.model.layers import Dropout
 
 CONFIG = ModelConfig(
     arch="swift",
@@ -112,3 +115,32 @@ def test_first_values() -> None:
     assert state["blocks.1.attention.first_value_scale"] == 0.5
     assert state["blocks.1.stream_scale"] == 1.0
     assert "blocks.0.attention.first_value_scale" not in state, "it would never learn"
+
+
+@pytest.mark.parametrize("arch", ["gpt2", "qwen3", "swift"])
+def test_dropout_is_of_training_alone_and_of_every_block(arch: str) -> None:
+    config = replace(CONFIG, arch=arch, kv_heads=4, tied=arch != "swift")
+    model = build_model(config)
+    for parameter in model.parameters():
+        nn.init.normal_(parameter, std=0.3)
+    ids = torch.arange(10)[None]
+    whole = model(ids, CausalContext.of(ids))
+    model.set_dropout(0.5)
+    assert not torch.equal(model(ids, CausalContext.of(ids)), whole)
+    model.eval()
+    assert torch.equal(model(ids, CausalContext.of(ids)), whole)
+    thinned = [each for each in model.modules() if isinstance(each, Dropout)]
+    assert len(thinned) == config.depth
+
+
+def test_dropout_keeps_the_mean_and_repeats_with_a_seed() -> None:
+    dropout, x = Dropout(), torch.ones(1000, 37)
+    dropout.share = 0.1
+    torch.manual_seed(0)
+    first, second = dropout(x), dropout(x)
+    torch.manual_seed(0)
+    assert torch.equal(dropout(x), first)
+    assert not torch.equal(first, second)
+    assert abs(float((first == 0).float().mean()) - 26 / 256) < 0.01
+    assert abs(float(first.mean()) - 1) < 0.01
+    assert len(first.unique()) == 2

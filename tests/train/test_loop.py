@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import torch
+from torch import nn
 
 from parrotlet.core.errors import TrainingError
 from parrotlet.core.runtime import Runtime
@@ -173,3 +174,61 @@ def test_steps_without_finite_gradient_are_left_out_and_end_in_an_error() -> Non
     assert state.skipped == MAX_SKIPPED
     for name, parameter in state.model.named_parameters():
         assert torch.equal(parameter, before[name])
+
+
+class Forgetful(nn.Module):
+    """A learner for which more than so many rows at a time are out of memory."""
+
+    def __init__(self, learner: nn.Module, rows: int, error: Exception) -> None:
+        super().__init__()
+        self.learner, self.rows, self.error = learner, rows, error
+        self.seen: list[int] = []
+
+    def forward(self, batch: Batch) -> torch.Tensor:
+        loss: torch.Tensor = self.learner(batch)
+        self.seen.append(len(batch.tokens))
+        if len(batch.tokens) > self.rows:
+            raise self.error
+        return loss
+
+
+REFUSALS = [
+    torch.OutOfMemoryError("CUDA out of memory"),
+    RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried 9 bytes"),
+    MemoryError(),
+]
+
+
+@pytest.mark.parametrize("error", REFUSALS, ids=["cuda", "cpu", "python"])
+def test_f14_out_of_memory_halves_the_microbatch_and_keeps_the_step(error: Exception) -> None:
+    batch = rows(8, segments=True)
+    whole, loss = gradients(state_of("qwen3"), [batch])
+    state = state_of("qwen3")
+    forgetful = Forgetful(state.learner, 3, error)
+    state.learner = forgetful
+    cut, cut_loss = gradients(state, [batch])
+    assert torch.allclose(loss, cut_loss, atol=1e-6)
+    for name, value in whole.items():
+        assert torch.allclose(value, cut[name], atol=1e-5, rtol=1e-4), name
+    assert forgetful.seen == [8, 4, 2, 2, 2, 2]
+    gradients(state, [batch])  # what was learned about memory stays
+    assert forgetful.seen[6:] == [2, 2, 2, 2]
+    assert state.units == 2 * batch.count
+
+
+def test_f14_a_row_too_large_ends_with_advice_and_weights_as_they_were() -> None:
+    state = state_of("qwen3")
+    state.learner = Forgetful(state.learner, 0, REFUSALS[0])
+    before = {name: each.detach().clone() for name, each in state.model.named_parameters()}
+    with pytest.raises(TrainingError, match=r"out of memory with 1 rows.*--context"):
+        next(train(state, iter([[rows(4)]]), schedule=lambda _: Rates(1.0, 0.9), clip=None))
+    assert state.step == 0
+    for name, parameter in state.model.named_parameters():
+        assert torch.equal(parameter, before[name])
+
+
+def test_f14_other_errors_are_not_taken_for_it() -> None:
+    state = state_of("qwen3")
+    state.learner = Forgetful(state.learner, 0, RuntimeError("a bug"))
+    with pytest.raises(RuntimeError, match="a bug"):
+        next(train(state, iter([[rows(4)]]), schedule=lambda _: Rates(1.0, 0.9), clip=None))

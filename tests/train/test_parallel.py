@@ -40,3 +40,5 @@ def test_ranks_learn_what_one_process_does(tmp_path: Path, ranks: int) -> None:
                 assert torch.allclose(each[name], value, atol=1e-5), name
             if name.startswith("weight/"):
                 assert torch.equal(each[name], together[0][name]), name
+                if value.ndim == 2 and "blocks." in name:  # Muon's, each rank's share of them
+                    assert torch.allclose(each[name], value, atol=1e-4), name

@@ -42,7 +42,10 @@ def main(path: str) -> None:
         model = build_model(config)
         model.init_weights(torch.Generator().manual_seed(0))
         optimizers = build_optimizers(
-            model.named_parameters(), OptimizerConfig(), fast_bfloat16=False
+            model.named_parameters(),
+            OptimizerConfig(),
+            fast_bfloat16=False,
+            ranks=runtime.world_size,
         )
         state = TrainState(
             model=model,
