@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 import subprocess
@@ -33,6 +34,7 @@ from parrotlet.stages.rollouts import Rollout, batch_of, batches_of, grade, roll
 from parrotlet.stages.rounds import corrected
 from parrotlet.stages.sft import sft
 from parrotlet.stages.watch import collapse
+from parrotlet.tasks.gsm8k import GSM8K
 from parrotlet.tasks.table import PRACTICE, TASKS
 from parrotlet.tasks.task import Example
 from parrotlet.text.chat import Message, Text, ToolCall, ToolResult
@@ -266,6 +268,53 @@ def test_a_base_model_is_refused(runs: Path) -> None:
     with pytest.raises(UsageError, match="has only read and never learned to answer"):
         rl(config, Stopping())
     assert not (runs / "never").exists()
+
+
+PROBLEM = {
+    "question": "Ann has 2 + 3 eggs and eats 1. How many are left?",
+    "answer": "She has 2+3=<<2+3=5>>5 eggs.\nThen 5-1=<<5-1=4>>4 are left.\n#### 4",
+}
+
+
+def gsm8k(folder: Path, count: int = 6) -> Path:
+    for side in ("train", "test"):
+        (folder / f"{side}.jsonl").write_text((json.dumps(PROBLEM) + "\n") * count)
+    return folder
+
+
+def test_gsm8k_calls_are_run_and_replies_are_read(runs: Path, tmp_path: Path) -> None:
+    """Right with its calls, right in words, wrong, two answers, none, and one that never ends."""
+    tokenizer = load_tokenizer(find(runs / "sft"))
+    call, end = tokenizer.special("<|call|>"), tokenizer.special("<|end_call|>")
+    stop, text = [tokenizer.stop_id], tokenizer.encode_segment
+    called = [*text("She has"), call, *text("calculator 2+3"), end, *text("eggs.\n#### 4"), *stop]
+    scripts = [
+        called, [*text("So #### $4"), *stop], [*text("#### 5"), *stop],
+        [*text("#### 4 #### 4"), *stop], [*text("It is 4."), *stop], text("#### 4 #### 4") * 9,
+    ]  # fmt: skip
+    made = play(tokenizer, scripts)
+    task = GSM8K(gsm8k(tmp_path) / "train.jsonl")
+    for each in made:
+        each.example, each.group = task[0], 0
+    assert ToolResult("5") in made[0].reply.parts
+    grade(task, made)
+    assert [each.grade for each in made] == [1, 1, 0, 0, 0, 0]
+    assert [each.formed for each in made] == [True, True, True, False, False, False]
+    set_advantages(made, format_reward=0.5, baseline=True, scale=False)
+    mean = (1.5 + 1.5 + 0.5) / 6
+    assert [each.advantage for each in made] == [
+        pytest.approx(reward - mean) for reward in (1.5, 1.5, 0.5, 0, 0, 0)
+    ]
+
+
+def test_the_loop_of_gsm8k(runs: Path, tmp_path: Path) -> None:
+    config = rl_config(runs, "gsm8k")
+    goal = replace(config.goal, task="gsm8k", task_data=gsm8k(tmp_path), format_reward=0.5)
+    config = replace(config, goal=goal, budget=replace(config.budget, steps=2))
+    assert rl(config, Stopping())
+    for each in JsonLines(runs / "gsm8k/metrics.jsonl"):
+        assert each["reward"] == pytest.approx(each["grade"] + 0.5 * each["format_rate"])
+    assert "pass_at_1" in read_json(runs / "gsm8k/recipe.json")["before"]
 
 
 def test_practice_is_of_the_other_side() -> None:
