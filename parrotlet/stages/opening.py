@@ -12,7 +12,7 @@ import torch
 
 from parrotlet.core.errors import ParrotletError
 from parrotlet.core.rundir import METRICS, lock
-from parrotlet.core.runtime import Runtime, make_runtime
+from parrotlet.core.runtime import Runtime, keep_memory, make_runtime
 from parrotlet.stages.config import PlaceConfig, RunConfig, run_name
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_rl import RlConfig
@@ -54,6 +54,7 @@ def opened(directory: Path, run: RunConfig) -> Iterator[Runtime]:
     directory made for a run that is refused before its first step does not stay.
     """
     before = settled(directory)
+    keep_memory()
     runtime = make_runtime(run.device, before.get("dtype", run.dtype))
     threads = before.get("threads", run.threads)
     if threads is not None:
