@@ -68,10 +68,11 @@ class PlotConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class DoctorConfig:
-    """Say in plain language how a run's curve looks, by what, and what to do."""
+    """Say in plain language how a run's curve looks, or what this machine can do, by what, and what
+    to do about it."""
 
-    run: tyro.conf.Positional[Path]
-    """A run, finished or not; of a demo, every stage."""
+    run: tyro.conf.Positional[Path | None] = None
+    """A run, finished or not; of a demo, every stage. Left out: the machine."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,4 +1,4 @@
-"""`parrotlet doctor`: what is seen in a run's curves, with the evidence, and what to do."""
+"""`parrotlet doctor`: what is seen in a run's curves, or in this machine, and what to do."""
 
 from __future__ import annotations
 
@@ -9,11 +9,14 @@ from parrotlet.evals.band import band_of
 from parrotlet.evals.curve import Curve, read_curves
 from parrotlet.evals.doctor import LEAST_STEPS, examine, summary
 from parrotlet.terminal.config_runs import DoctorConfig
+from parrotlet.terminal.machine import examine as examine_machine
 
 
 def doctor(config: DoctorConfig) -> int:
-    """Print the findings of every stage; 0, whatever they are."""
+    """Print the findings of every stage, or of the machine; 0, whatever they are."""
     console = Console()
+    if config.run is None:
+        return examine_machine(console)
     for curve in read_curves(config.run):
         _show(curve, console)
     return 0
