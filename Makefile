@@ -34,8 +34,9 @@ bench-safety: set-up ## what the safety filters catch (ARGS="--data FOLDER")
 bench: set-up ## time to nanoGPT's own loss (ARGS="--nanogpt CHECKOUT --text input.txt")
 	@$(VENV_PYTHON) bench/train.py $(ARGS)
 
-faults: set-up-dev ## break the server in every way, at full counts (hours)
-	@PARROTLET_FAULTS=full $(VENV_PYTHON) -m pytest tests/serve/test_faults.py tests/serve/test_fuzz.py -s
+faults: set-up-dev ## break training and the server in every way, at full counts (hours; ARGS="-k f1")
+	@PARROTLET_FAULTS=full $(VENV_PYTHON) -m pytest tests/train/test_faults.py \
+		tests/serve/test_faults.py tests/serve/test_fuzz.py -s $(ARGS)
 
 lines: ## count the lines of code by layer
 	@$(PYTHON) tests/lines.py

@@ -5,6 +5,7 @@
 Each pair has one shape (depth, width, heads, vocabulary, prompt, new tokens) and random weights of
 its own architecture, which cost what trained ones cost. Everything is warmed up first and greedy,
 but for rollouts, which are sampled as in nanochat's RL. A ratio is the median of the pairs' ratios.
+NANOCHAT_DTYPE=bfloat16 has nanochat compute in that.
 --clock cpu counts processor time; with --threads 1 that is fair on a busy machine.
 Prints a card, and one JSON line last.
 """
@@ -15,6 +16,7 @@ import argparse
 import importlib
 import importlib.util
 import json
+import os
 import platform
 import statistics
 import sys
@@ -34,7 +36,8 @@ from parrotlet.model.model import Model
 
 GREEDY = SamplingSettings(temperature=0.0)
 PROMPT = 32
-Run = Callable[[], int]  # generates and says how many tokens
+WARM = 16  # tokens of an answer that is not measured
+Run = Callable[[int], int]  # generates answers of so many tokens and says how many in all
 
 
 def shape(arch: str, depth: int, width: int, head: int, vocab: int, context: int) -> ModelConfig:
@@ -75,11 +78,11 @@ def ours(model: Model, rows: int, new: int, quantize: Weights | None, prompts: i
     sampling = GREEDY if prompts == 1 else SamplingSettings(top_k=50)
     base = Request(prompt=tuple(range(PROMPT)), max_tokens=new, sampling=sampling)
 
-    def run() -> int:
+    def run(new: int) -> int:
         for prompt in range(prompts):
             ids = tuple(range(prompt, prompt + PROMPT))
             for choice in range(rows):
-                asked = {**base.__dict__, "prompt": ids, "choice": choice}
+                asked = {**base.__dict__, "prompt": ids, "choice": choice, "max_tokens": new}
                 engine.add(Request(**asked))
         count = 0
         while not engine.idle:
@@ -99,7 +102,7 @@ class NoSpecials:
         return -1
 
 
-def nanochat(checkout: Path, depth: int, rows: int, new: int, prompts: int = 1) -> Run:
+def nanochat(checkout: Path, depth: int, rows: int, prompts: int = 1) -> Run:
     """nanochat's Engine on its own model of the depth, prompt after prompt as in its RL."""
     sys.path.insert(0, str(checkout))
     gpt = importlib.import_module("nanochat.gpt")
@@ -113,7 +116,7 @@ def nanochat(checkout: Path, depth: int, rows: int, new: int, prompts: int = 1) 
     engine = their_engine(model.eval(), NoSpecials())
     how = {"temperature": 0.0} if prompts == 1 else {"temperature": 1.0, "top_k": 50}
 
-    def run() -> int:
+    def run(new: int) -> int:
         count = 0
         for prompt in range(prompts):
             ids = list(range(prompt, prompt + PROMPT))
@@ -124,7 +127,7 @@ def nanochat(checkout: Path, depth: int, rows: int, new: int, prompts: int = 1) 
     return run
 
 
-def nanogpt(checkout: Path, new: int) -> Run:
+def nanogpt(checkout: Path) -> Run:
     """nanoGPT's generate, as sample.py calls it, on its character model (6 x 384)."""
     spec = importlib.util.spec_from_file_location("nanogpt_model", checkout / "model.py")
     assert spec is not None and spec.loader is not None
@@ -137,14 +140,14 @@ def nanogpt(checkout: Path, new: int) -> Run:
     model = module.GPT(settings).eval()
     prompt = torch.arange(PROMPT)[None]
 
-    def run() -> int:
+    def run(new: int) -> int:
         with torch.no_grad():
             return int(model.generate(prompt, new, top_k=1).shape[1]) - PROMPT
 
     return run
 
 
-def hugging_face(dtype: str, new: int) -> Run:
+def hugging_face(dtype: str) -> Run:
     """transformers' generate with its cache, for GPT-2 of 124M parameters."""
     import transformers
 
@@ -152,7 +155,7 @@ def hugging_face(dtype: str, new: int) -> Run:
     prompt = torch.arange(PROMPT)[None]
     mask = torch.ones_like(prompt)
 
-    def run() -> int:
+    def run(new: int) -> int:
         found = model.generate(
             prompt,
             attention_mask=mask,
@@ -167,16 +170,16 @@ def hugging_face(dtype: str, new: int) -> Run:
 
 
 def compare(
-    name: str, one: Run, other: Run, repeats: int, clock: Callable[[], float]
+    name: str, one: Run, other: Run, new: int, repeats: int, clock: Callable[[], float]
 ) -> dict[str, Any]:
     """Both in turn; tokens per second of each run, and the median of the pairs' ratios."""
     speeds: list[list[float]] = [[], []]
     for run in (one, other):
-        run()
+        run(WARM)
     for _ in range(repeats):
         for index, run in enumerate((one, other)):
             begin = clock()
-            count = run()
+            count = run(new)
             speeds[index].append(count / (clock() - begin))
     ratio = statistics.median(a / b for a, b in zip(*speeds, strict=True))
     ours_, theirs = (statistics.median(each) for each in speeds)
@@ -184,17 +187,18 @@ def compare(
     return {"name": name, "parrotlet": speeds[0], "peer": speeds[1], "ratio": ratio}
 
 
-def pairs(arguments: argparse.Namespace) -> list[tuple[str, Run, Run]]:
-    """What is asked for, each with its name."""
+def pairs(arguments: argparse.Namespace) -> list[tuple[str, Run, Run, int]]:
+    """What is asked for, each with its name and how many new tokens."""
     new, quantize = arguments.tokens, arguments.quantize
+    dtype = "bf16" if os.environ.get("NANOCHAT_DTYPE") == "bfloat16" else "fp32"
     found = []
     if arguments.nanochat is not None:
         for depth in arguments.depths:
             model = make(shape("swift", depth, depth * 64, 128, 32768, 2048), "float32")
-            for rows in (1, 8):
-                name = f"nanochat depth {depth} fp32, batch {rows}"
-                theirs = nanochat(arguments.nanochat, depth, rows, new)
-                found.append((name, ours(model, rows, new, quantize), theirs))
+            for rows in arguments.rows:
+                name = f"nanochat depth {depth} {dtype}, batch {rows}"
+                theirs = nanochat(arguments.nanochat, depth, rows)
+                found.append((name, ours(model, rows, new, quantize), theirs, new))
         if arguments.rollouts:
             model = make(
                 shape("swift", arguments.depths[0], arguments.depths[0] * 64, 128, 32768, 2048),
@@ -202,20 +206,21 @@ def pairs(arguments: argparse.Namespace) -> list[tuple[str, Run, Run]]:
             )
             found.append(
                 (
-                    f"nanochat depth {arguments.depths[0]} fp32, rollouts 16 x 16",
+                    f"nanochat depth {arguments.depths[0]} {dtype}, rollouts 16 x 16",
                     ours(model, 16, new, quantize, 16),
-                    nanochat(arguments.nanochat, arguments.depths[0], 16, new, 16),
+                    nanochat(arguments.nanochat, arguments.depths[0], 16, 16),
+                    new,
                 )
             )
     if arguments.nanogpt is not None:
         model = make(shape("gpt2", 6, 384, 64, 65, 600), "float32")
         length = arguments.nanogpt_tokens
         name = f"nanoGPT 6x384 fp32, {length} tokens"
-        found.append((name, ours(model, 1, length, quantize), nanogpt(arguments.nanogpt, length)))
+        found.append((name, ours(model, 1, length, quantize), nanogpt(arguments.nanogpt), length))
     if arguments.transformers:
         model = make(shape("gpt2", 12, 768, 64, 50257, 1024), "bfloat16")
         name = "transformers GPT-2 124M bf16, batch 1"
-        found.append((name, ours(model, 1, new, quantize), hugging_face("bfloat16", new)))
+        found.append((name, ours(model, 1, new, quantize), hugging_face("bfloat16"), new))
     return found
 
 
@@ -228,6 +233,7 @@ def main() -> None:
     parser.add_argument(
         "--depths", type=int, nargs="+", default=[4, 6], help="of nanochat's models"
     )
+    parser.add_argument("--rows", type=int, nargs="+", default=[1, 8], help="answers at once")
     parser.add_argument("--rollouts", action="store_true", help="16 prompts x 16 samples too")
     parser.add_argument(
         "--quantize", choices=["float16", "int8"], help="how ours packs its weights"

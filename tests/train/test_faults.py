@@ -37,7 +37,7 @@ from parrotlet.model.config import ModelConfig
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import Rates
-from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.text.train import train_char
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import next_token
@@ -45,7 +45,7 @@ from parrotlet.train.losses import next_token
 FULL = os.environ.get("PARROTLET_FAULTS") == "full"
 WATCHDOG = 900
 CPU = Runtime(device=torch.device("cpu"), compute_dtype=torch.float32)
-TOKENIZER = Tokenizer([bytes([i]) for i in range(256)])
+TOKENIZER = train_char(["hello world"])
 TRAIN = ["pretrain", "--recipe", "smoke", "--steps", "40", "--save-every", "3", "--device", "cpu"]
 
 
@@ -74,7 +74,7 @@ def learn(state: TrainState, to: int) -> None:
     def steps() -> Iterator[list[Batch]]:
         while True:
             generator = torch.Generator().manual_seed(state.step)
-            ids = torch.randint(0, 200, (2, 9), generator=generator)
+            ids = torch.randint(0, TOKENIZER.vocab_size, (2, 9), generator=generator)
             yield [Batch(tokens=ids[:, :-1], targets=ids[:, 1:], count=16)]
 
     if state.step < to:

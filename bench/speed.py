@@ -1,14 +1,17 @@
-"""Tokens a second beside nanochat, turn by turn, at one shape, on the same random ids.
+"""Tokens a second beside nanochat or nanoGPT, turn by turn, at one shape, on the same random ids.
 
-    python bench/nanochat.py --nanochat CHECKOUT [--depth 4] [--rounds 4] [--steps 2]
+    python bench/speed.py --nanochat CHECKOUT [--depth 4] [--rounds 4] [--steps 2]
+    python bench/speed.py --nanogpt CHECKOUT [--depth 12 --time 1024 --vocab 50304]
 
 nanochat: its own model (all windows long, its advice without FlashAttention 3), optimizer, compiled
-as its base_train does, a step as there; in its default precision and in bfloat16. parrotlet: swift
-of the same depth, width, heads, vocabulary, row and step, in the loop that every stage uses. Each
-system is a process of its own that is warmed up first and then takes a few steps at a time in turn
-with the others (A B C A B C). Differences of the two models: nanochat looks values up in tables and
-has a smear and a backout; swift mixes the first layer's values in and has a factor for each. Both
-count the same FLOPs of matrix products and attention. Ratios are medians over the rounds.
+as its base_train does, a step as there; on a CPU in its default precision and in bfloat16.
+parrotlet: swift of the same depth, width, heads, vocabulary, row and step. Differences of the two
+models: nanochat looks values up in tables and has a smear and a backout; swift mixes the first
+layer's values in and has a factor for each. Both count the same FLOPs of matrix products and
+attention. nanoGPT: its own model and AdamW, a step as in its train.py, compiled on a GPU as there;
+parrotlet: gpt2 with AdamW. Each system is a process of its own that is warmed up first and then
+takes a few steps at a time in turn with the others (A B C A B C); ours is the loop that every stage
+uses. Ratios are medians.
 --clock cpu counts processor time; with OMP_NUM_THREADS=1 that is fair on a busy machine.
 Prints a card, and one JSON line last.
 """
@@ -27,7 +30,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-SYSTEMS = ("parrotlet", "nanochat", "nanochat-bfloat16")
+from parrotlet.model.config import Architecture, ModelConfig
+from parrotlet.model.cost import flops_per_token
+from parrotlet.optim.config import OptimizerConfig
+
+SYSTEMS = ("parrotlet", "nanochat", "nanochat-bfloat16", "nanogpt")
+PEAK = 989e12  # FLOPs a second in bfloat16 of an H100 or H200
 WARM_UP = 3
 
 
@@ -36,31 +44,43 @@ def shape(depth: int) -> tuple[int, int]:
     return 64 * depth, depth
 
 
+def our_config(options: argparse.Namespace) -> ModelConfig:
+    """The model of ours."""
+    width, heads = shape(options.depth)
+    arch: Architecture = "gpt2" if options.nanogpt else "swift"
+    return ModelConfig(
+        arch=arch, vocab_size=options.vocab, context=options.time, depth=options.depth,
+        width=width, heads=heads, kv_heads=heads, head_width=64, mlp_width=4 * width,
+        tied=arch == "gpt2",
+    )  # fmt: skip
+
+
+def our_optimizer(options: argparse.Namespace) -> OptimizerConfig:
+    """The optimizer of ours: what the peer has."""
+    return OptimizerConfig(optimizer="adamw" if options.nanogpt else "muon")
+
+
 def our_steps(options: argparse.Namespace) -> Callable[[int], None]:
     """A function that takes so many steps of ours."""
     import torch
 
-    from parrotlet.core.runtime import keep_memory, make_runtime
+    from parrotlet.core.runtime import has_fast_bfloat16, keep_memory, make_runtime
     from parrotlet.data.batch import Batch
     from parrotlet.model.build import build_model
-    from parrotlet.model.config import ModelConfig
     from parrotlet.optim.build import build_optimizers
-    from parrotlet.optim.config import OptimizerConfig
     from parrotlet.optim.schedule import make_schedule
     from parrotlet.train.loop import Learner, TrainState, train
     from parrotlet.train.losses import next_token
 
     keep_memory()
     runtime = make_runtime(options.device)
-    width, heads = shape(options.depth)
-    config = ModelConfig(
-        arch="swift", vocab_size=options.vocab, context=options.time, depth=options.depth,
-        width=width, heads=heads, kv_heads=heads, head_width=64, mlp_width=4 * width, tied=False,
-    )  # fmt: skip
+    config, optim = our_config(options), our_optimizer(options)
     model = build_model(config, runtime.compute_dtype)
     model.init_weights(torch.Generator().manual_seed(0))
     model.to(runtime.device)
-    optimizers = build_optimizers(model.named_parameters(), OptimizerConfig(), fast_bfloat16=True)
+    optimizers = build_optimizers(
+        model.named_parameters(), optim, fast_bfloat16=has_fast_bfloat16(runtime.device)
+    )
     state = TrainState(model, Learner(model, next_token), optimizers, runtime)
     rows = max(1, options.micro // options.time)
 
@@ -71,11 +91,48 @@ def our_steps(options: argparse.Namespace) -> Callable[[int], None]:
                 for part in ids.split(rows)
             ]
 
-    reports = train(state, stream(), schedule=make_schedule(OptimizerConfig(), 1000), clip=None)
-    return lambda count: [float(next(reports).loss) for _ in range(count)][-1:].clear()
+    reports = train(state, stream(), schedule=make_schedule(optim, 1000), clip=None)
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            float(next(reports).loss)  # waits for the device
+
+    return take
 
 
-def their_steps(options: argparse.Namespace) -> Callable[[int], None]:
+def nanogpt_steps(options: argparse.Namespace) -> Callable[[int], None]:
+    """A function that takes so many of nanoGPT's steps, as its train.py takes them."""
+    sys.path.insert(0, str(options.nanogpt))
+    import torch
+    from model import GPT, GPTConfig  # type: ignore[import-not-found]
+
+    width, heads = shape(options.depth)
+    config = GPTConfig(
+        block_size=options.time, vocab_size=options.vocab, n_layer=options.depth, n_head=heads,
+        n_embd=width, dropout=0.0, bias=False,
+    )  # fmt: skip
+    on_gpu = options.device != "cpu"
+    model = GPT(config).to(options.device)
+    optimizer = model.configure_optimizers(0.1, 6e-4, (0.9, 0.95), "cuda" if on_gpu else "cpu")
+    run: Any = torch.compile(model) if on_gpu else model
+    source = batches(options)
+
+    def take(count: int) -> None:
+        for _ in range(count):
+            parts = next(source).to(options.device).split(max(1, options.micro // options.time))
+            for part in parts:
+                with torch.autocast("cuda", torch.bfloat16, enabled=on_gpu):
+                    _, loss = run(part[:, :-1].contiguous(), part[:, 1:].contiguous())
+                (loss / len(parts)).backward()
+            torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            loss.item()
+
+    return take
+
+
+def nanochat_steps(options: argparse.Namespace) -> Callable[[int], None]:
     """A function that takes so many of nanochat's steps, as its base_train takes them."""
     sys.path.insert(0, str(options.nanochat))
     import torch
@@ -94,9 +151,12 @@ def their_steps(options: argparse.Namespace) -> Callable[[int], None]:
 
     def take(count: int) -> None:
         for _ in range(count):
-            ids = next(source).to(options.device)
-            loss = compiled(ids[:, :-1].contiguous(), ids[:, 1:].contiguous())
-            loss.backward()
+            parts = (
+                next(source).to(options.device).split(max(1, options.peer_micro // options.time))
+            )
+            for part in parts:
+                loss = compiled(part[:, :-1].contiguous(), part[:, 1:].contiguous())
+                (loss / len(parts)).backward()
             optimizer.step()
             model.zero_grad(set_to_none=True)
             loss.item()
@@ -117,7 +177,8 @@ def batches(options: argparse.Namespace) -> Iterator[Any]:
 def work(options: argparse.Namespace) -> None:
     """Warm up, say so, then take as many steps as each line of the input says, and say the time."""
     clock = time.process_time if options.clock == "cpu" else time.perf_counter
-    take = (our_steps if options.worker == "parrotlet" else their_steps)(options)
+    makers = {"parrotlet": our_steps, "nanogpt": nanogpt_steps}
+    take = makers.get(options.worker, nanochat_steps)(options)
     take(WARM_UP)
     print("ready", flush=True)
     for line in sys.stdin:
@@ -165,7 +226,10 @@ class Worker:
 
 def compare(options: argparse.Namespace) -> dict[str, Any]:
     """Every round's tokens a second of every system, and the medians of our ratios."""
-    systems = SYSTEMS if options.nanochat else SYSTEMS[:1]
+    peers = ["nanochat"] * bool(options.nanochat) + ["nanogpt"] * bool(options.nanogpt)
+    if options.nanochat and options.device == "cpu":
+        peers.append("nanochat-bfloat16")  # on a GPU it is its default
+    systems = ["parrotlet", *peers]
     workers = {system: Worker(system) for system in systems}
     speeds: dict[str, list[float]] = {system: [] for system in systems}
     for _ in range(options.rounds):
@@ -187,13 +251,15 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
 def main() -> None:
     """Compare and print; with --worker be one of the compared."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--nanochat", type=Path, help="a checkout; left out, ours alone")
+    parser.add_argument("--nanochat", type=Path, help="a checkout; no peer: ours alone")
+    parser.add_argument("--nanogpt", type=Path, help="a checkout")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--vocab", type=int, default=8192)
     parser.add_argument("--time", type=int, default=512, help="tokens in a row")
     parser.add_argument("--tokens", type=int, default=16384, help="in a step")
     parser.add_argument("--micro", type=int, default=4096, help="tokens in a pass of ours")
+    parser.add_argument("--peer-micro", type=int, default=16384, help="the same, of the peer")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--steps", type=int, default=2, help="in a turn")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
@@ -202,13 +268,18 @@ def main() -> None:
     if options.worker:
         return work(options)
     found = compare(options)
-    shown = {name: value for name, value in vars(options).items() if name not in ("nanochat",)}
+    shown = {name: value for name, value in vars(options).items() if not isinstance(value, Path)}
     print(f"depth {options.depth}, {platform.processor() or platform.machine()}")
     for system, speeds in found["tokens_per_second"].items():
         ratio = found["ratios"].get(system)
         beside = "" if ratio is None else f", ours is {ratio:.2f} times it"
         print(f"  {system}: {statistics.median(speeds):,.0f} tokens/s{beside}")
-    print(json.dumps({"bench": "train/nanochat", **shown, **found}))
+    if options.device != "cpu":
+        flops = statistics.median(found["tokens_per_second"]["parrotlet"]) * flops_per_token(
+            our_config(options), options.time
+        )
+        print(f"  parrotlet at {flops / PEAK:.0%} of {PEAK / 1e12:,.0f} TFLOP/s")
+    print(json.dumps({"bench": "train/speed", **shown, **found}))
     return None
 
 

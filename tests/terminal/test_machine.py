@@ -1,0 +1,70 @@
+"""`parrotlet doctor` without a run: everything it says was tried."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from parrotlet.cli import main
+from parrotlet.model.cost import flops_per_token, num_matrix_parameters
+from parrotlet.stages.config_pretrain import ShapeConfig
+from parrotlet.stages.plan import model_config
+from parrotlet.terminal import machine
+from parrotlet.terminal.plan import TOKENS_PER_PARAMETER
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(machine, "SIZE", 64)
+    monkeypatch.setattr(machine, "ROWS", 1)
+    monkeypatch.setattr(machine, "TIME", 32)
+
+
+def test_on_the_command_line(small: None, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["doctor"]) == 0
+    said = capsys.readouterr().out
+    assert "cores" in said and torch.backends.cpu.get_cpu_capability() in said
+    assert "product, float32" in said and "tokens a second" in said
+
+
+def test_a_kernel_that_is_not_there_is_said_not_raised(
+    small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(*_: object) -> None:
+        raise NotImplementedError("no int8 here")
+
+    monkeypatch.setattr(torch, "_int_mm", missing)
+    kernels = {each.name: each for each in machine.probe(CPU)}
+    assert kernels["product, int8"].rate is None
+    assert kernels["product, int8"].problem == "no int8 here"
+    assert all(each.rate for name, each in kernels.items() if name != "product, int8")
+
+
+def test_the_largest_model_of_an_hour_and_no_larger() -> None:
+    def seconds(depth: int, flops: float) -> float:
+        model = model_config(ShapeConfig(depth=depth, context=machine.TIME), machine.VOCABULARY)
+        tokens = TOKENS_PER_PARAMETER * num_matrix_parameters(model)
+        return tokens * flops_per_token(model, machine.TIME) / flops
+
+    for flops in (1e11, 5e12):
+        depth, tokens = machine.largest(flops)
+        assert seconds(depth, flops) <= 3600 < seconds(depth + 1, flops)
+        assert tokens > 0
+    assert machine.largest(1.0) == (0, 0)
+
+
+def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
+    fast = [machine.Kernel("product, float32", 1e9), machine.Kernel("product, bfloat16", 1e9)]
+    monkeypatch.setattr(machine, "has_fast_bfloat16", lambda _: False)
+    monkeypatch.setattr(machine, "free_memory", lambda: 2**20)
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (99.0, 0.0, 0.0), raising=False)
+    said = " ".join(machine.advice(CPU, fast))
+    assert "no bfloat16 instructions" in said
+    assert "other programs" in said
+    assert "--micro-tokens" in said
+    monkeypatch.setattr(machine, "has_fast_bfloat16", lambda _: True)
+    monkeypatch.setattr(machine, "free_memory", lambda: 2**40)
+    monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.1, 0.0, 0.0), raising=False)
+    assert machine.advice(CPU, fast) == ["nothing to change"]
