@@ -222,9 +222,7 @@ class Corpora:
             data = path.read_bytes()
             return (gzip.decompress(data) if path.suffix == ".gz" else data).decode("utf-8")
         except (OSError, EOFError, ValueError) as error:
-            raise DataError(
-                f"{path} cannot be read ({error}); it is needed for the filter"
-            ) from None
+            raise DataError(f"{path}, needed for the filter, cannot be read: {error}") from None
 
     def _json(self, name: str) -> Any:
         return json.loads(self._read(name))

@@ -220,8 +220,8 @@ def test_filters_judge_all_that_is_brought() -> None:
         assert answer["choices"][0]["finish_reason"] != "content_filter"
         assert answer["filter"]["action"] == "warn"
         assert "earlier message was left out" in answer["filter"]["reason"]
-        prompt = models.all[0].engine.requests[-1].prompt  # type: ignore[attr-defined]
-        read = tokenizer().decode(prompt)
+        requests = models.all[0].engine.requests  # type: ignore[attr-defined]
+        read = tokenizer().decode(list(requests.values())[-1].prompt)
         assert "heil" not in read and "now" in read
 
 
