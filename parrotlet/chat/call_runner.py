@@ -1,20 +1,25 @@
 """CallRunner: runs the tool calls that a model writes in one reply.
 
-What goes wrong in a call is the result, so that the model reads it; only the number of calls is
-limited here. Budgets of time and size are each tool's own.
+What goes wrong in a call is the result, so that the model reads it: an unknown tool, one that
+raises or hangs. Smaller budgets of time and size are each tool's own.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 
 from parrotlet.core.errors import ToolError
+from parrotlet.core.log import get_logger
 from parrotlet.text.chat import ToolCall, ToolResult, parse_reply
 from parrotlet.text.template import Around
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.table import Tool
 
 LONGEST_CALL = 224  # tokens; what has not ended by then is no call: 200 characters and a name do
+PATIENCE = 5.0  # seconds: whoever runs the engine waits meanwhile
+log = get_logger("chat")
 
 
 class CallRunner:
@@ -40,7 +45,26 @@ class CallRunner:
         if call.name not in self._tools:
             known = ", ".join(self._tools)
             return call, ToolResult(f"error: there is no tool {call.name!r}; there is {known}")
+        return call, ToolResult(_said(self._tools[call.name], call.arguments))
+
+
+def _said(tool: Tool, arguments: str) -> str:
+    """What a tool says, or what went wrong with it; the thread of one that hangs is left behind."""
+    future: Future[str] = Future()
+
+    def run() -> None:
         try:
-            return call, ToolResult(self._tools[call.name].run(call.arguments))
-        except ToolError as error:
-            return call, ToolResult(f"error: {error}")
+            future.set_result(tool.run(arguments))
+        except BaseException as error:
+            future.set_exception(error)
+
+    threading.Thread(target=run, daemon=True).start()
+    try:
+        return future.result(PATIENCE)
+    except ToolError as error:
+        return f"error: {error}"
+    except TimeoutError:
+        return f"error: {tool.name} took longer than {PATIENCE:g} s"
+    except Exception as error:  # a mistake in the tool is not the model's, nor its reader's
+        log.exception("the tool %s failed", tool.name)
+        return f"error: {tool.name} failed ({type(error).__name__})"

@@ -5,6 +5,7 @@ The scripts go through the real scheduler and the real driver; only the model is
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import cache
 from typing import Any, cast
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from replay_engine import ReplayEngine
 
+from parrotlet.chat import call_runner
 from parrotlet.chat.call_runner import LONGEST_CALL
 from parrotlet.chat.generate import GenerateSettings, complete, generate
 from parrotlet.chat.pieces import Dropped, Finish, Piece, fold
@@ -193,6 +195,28 @@ def test_what_goes_wrong_in_a_call_is_its_result(written: str, call: ToolCall, r
     assert found[0] == call
     assert isinstance(found[1], ToolResult) and found[1].text.startswith(result)
     assert found[2:] == (Text("Oh."),)
+
+
+@pytest.mark.parametrize(
+    ("fault", "told"),
+    [("raises", "error: shout failed (ZeroDivisionError)"), ("hangs", "error: shout took longer")],
+)
+def test_a_tool_that_raises_or_hangs_does_not_take_the_reply_along(
+    monkeypatch: pytest.MonkeyPatch, fault: str, told: str
+) -> None:
+    released = threading.Event()
+
+    def run(text: str) -> str:
+        return str(1 / 0) if fault == "raises" else str(released.wait())
+
+    broken = Tool(name="shout", description="", schema={}, run=run)
+    monkeypatch.setitem(TOOLS, "shout", broken)
+    monkeypatch.setattr(call_runner, "PATIENCE", 0.2)
+    engine = engine_of(script("<|call|>", " shout a", "<|end_call|>", " Oh.", "<|end|>"))
+    call, result, rest = fold(ask(engine)).parts
+    released.set()
+    assert isinstance(result, ToolResult) and result.text.startswith(told)
+    assert (call, rest) == (ToolCall("shout", "a"), Text("Oh."))
 
 
 def test_calls_are_counted() -> None:
