@@ -79,7 +79,7 @@ def show_facts(said: Said, contexts: Mapping[str, int]) -> None:
         st.warning(filtered(facts), icon=":material/shield:")
     elif facts.get("filter"):
         st.info(filtered(facts), icon=":material/shield:")
-    elif facts["finish"] in ENDS:
+    if facts["finish"] in ENDS:
         st.caption(f":material/info: {ENDS[facts['finish']]}")
     if dropped := facts.get("dropped_messages"):
         st.caption(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -79,6 +79,28 @@ def test_no_server_survives_its_page(runs: Path, tmp_path: Path, started: str, n
         while any(map(runs_still, servers)) and time.monotonic() < end:
             time.sleep(0.05)
         assert not any(map(runs_still, servers))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="looks for processes in /proc")
+def test_a_server_that_dies_is_started_again_at_its_port(runs: Path, tmp_path: Path) -> None:
+    with page_of(*float32(runs / "tiny"), "--home", tmp_path) as process:
+        read_until(process, "chat at")
+        (first,) = children(process)
+        os.kill(first, signal.SIGKILL)
+        second = first
+        while second == first:
+            second = next((each for each in children(process) if runs_still(each)), first)
+            time.sleep(0.05)
+        command = Path(f"/proc/{second}/cmdline").read_text().split("\0")
+        address = f"http://127.0.0.1:{command[command.index('--port') + 1]}"
+        for _ in range(3000):
+            with suppress(httpx2.HTTPError):
+                if httpx2.get(f"{address}/ready").status_code == 200:
+                    break
+            time.sleep(0.1)
+        assert [each["id"] for each in httpx2.get(f"{address}/v1/models").json()["data"]] == [
+            "tiny"
+        ]
 
 
 def test_a_page_and_its_server_without_filters(runs: Path, tmp_path: Path) -> None:

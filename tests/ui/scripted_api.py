@@ -52,6 +52,28 @@ def deltas(text: str) -> Iterator[dict[str, Any]]:
         yield from ({"content": said[start : start + 7]} for start in range(0, len(said), 7))
 
 
+def inside(body: dict[str, Any]) -> dict[str, Any]:
+    """What /inspect tells of a model of 2 layers and 2 heads to which every word is a token."""
+    said = [body["text"]] if "text" in body else [each["content"] for each in body["messages"]]
+    words = " ".join(said).split(" ")
+    learned = None if "text" in body else True
+    tokens = [
+        {"id": number, "text": f" {word}", "bytes": list(f" {word}".encode()), "control": False,
+         "learned": learned, "logprob": -1.0 if number else None}
+        for number, word in enumerate(words)
+    ]  # fmt: skip
+    best = [
+        {"id": rank, "text": text, "bytes": list(text.encode()), "control": False,
+         "probability": probability}
+        for rank, (text, probability) in enumerate([(" yes", 0.5), (" no", 0.3), (" \n", 0.2)])
+    ]  # fmt: skip
+    row = [[1 / (at + 1)] * (at + 1) + [0.0] * (len(words) - at - 1) for at in range(len(words))]
+    return {
+        "tokens": tokens, "position": body.get("position", len(words) - 1), "layers": 2,
+        "next": best, "lens": [best, best], "attention": [row, row] if "layer" in body else None,
+    }  # fmt: skip
+
+
 def handler_of(server: Scripted) -> type[BaseHTTPRequestHandler]:
     """The handler that reports to `server`."""
 
@@ -74,6 +96,9 @@ def handler_of(server: Scripted) -> type[BaseHTTPRequestHandler]:
         def do_POST(self) -> None:
             body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             server.asked.append(body)
+            if self.path == "/inspect":
+                self.answer(200, inside(body))
+                return
             text = body["messages"][-1]["content"] if "messages" in body else body["prompt"]
             if text == "busy":
                 self.answer(429, {"error": {"message": "too many requests wait already"}})
