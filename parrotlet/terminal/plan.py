@@ -8,7 +8,7 @@ from rich.table import Table
 from parrotlet.core.errors import UsageError
 from parrotlet.model.cost import num_matrix_parameters
 from parrotlet.stages.config import BudgetConfig
-from parrotlet.stages.forecast import GPUS, UTILISATION, forecast
+from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
 from parrotlet.stages.plan import Plan, make_plan, model_config
 from parrotlet.terminal.config_runs import PlanConfig
 

@@ -10,7 +10,7 @@ from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.model.cost import num_matrix_parameters, num_parameters
 from parrotlet.recipes import RECIPES
-from parrotlet.stages.forecast import GPUS, UTILISATION, forecast
+from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
 from parrotlet.stages.plan import Plan
 from parrotlet.terminal.config_runs import PlanConfig
 from parrotlet.terminal.plan import TOKENS_PER_PARAMETER, plan_of
@@ -55,7 +55,7 @@ def test_passes_are_halved_until_they_fit() -> None:
     found = forecast(PLAN, small, 1)
     assert found.memory <= 0.9 * small.memory
     assert found.micro_rows < PLAN.rows_per_step
-    with pytest.raises(UsageError, match="need .* GB, and a GPU has 0"):
+    with pytest.raises(UsageError, match=r"need .* GB, and a GPU has 0"):
         forecast(PLAN, replace(H100, memory=1e6), 1)
 
 
