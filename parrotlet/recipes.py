@@ -42,10 +42,10 @@ GENTLE = OptimizerConfig(
 )
 # a policy samples its own lessons, so that it must never move far in one step
 CAREFUL = OptimizerConfig(
-    matrix_lr=0.004,
-    embedding_lr=0.004,
-    head_lr=0.0008,
-    scalar_lr=0.002,
+    matrix_lr=0.002,
+    embedding_lr=0.002,
+    head_lr=0.0004,
+    scalar_lr=0.001,
     warmup_steps=3,
     cooldown=0.3,
     clip=1.0,
