@@ -55,15 +55,11 @@ class Verb:
 def plan_of_recipe(name: str) -> PlanConfig:
     """What `parrotlet plan` assumes of a recipe: shape and size, where it counts tokens."""
     base = recipe(name).pretrain
-    if base.budget.tokens is None:
+    budget, vocabulary = base.budget, base.text.vocab_size
+    if budget.tokens is None:
         return PlanConfig(recipe=name)
-    return PlanConfig(
-        recipe=name,
-        shape=base.shape,
-        vocab_size=base.text.vocab_size,
-        tokens=base.budget.tokens,
-        batch_tokens=base.budget.batch_tokens,
-    )
+    size = {"tokens": budget.tokens, "batch_tokens": budget.batch_tokens}
+    return PlanConfig(recipe=name, shape=base.shape, vocab_size=vocabulary, **size)
 
 
 VERBS = {

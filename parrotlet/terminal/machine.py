@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 
 import torch
 import torch.nn.functional as F
 from rich.console import Console
+from rich.markup import escape
 from torch import Tensor
 
 from parrotlet.core.machine import free_memory
@@ -35,40 +35,28 @@ DEEPEST = 48
 HOUR = 3600
 
 
-@dataclass(frozen=True)
-class Kernel:
-    """One operation that was tried."""
-
-    name: str
-    rate: float | None  # operations a second; None: it does not run here
-    problem: str = ""
-
-
 def examine(console: Console) -> int:
     """Say what the machine is, what runs on it how fast, what it could train; 0."""
     keep_memory()
     runtime = make_runtime()
     console.print(f"[bold]this machine[/bold]: {_described(runtime)}", highlight=False)
     kernels = probe(runtime.device)
-    for kernel in kernels:
-        found = f"does not run ({kernel.problem})"
-        if kernel.rate is not None:
-            found = f"{kernel.rate / 1e9:,.0f} billion operations a second"
-        console.print(f"  {kernel.name:<24} {found}", highlight=False)
     speed, model = measured_speed(runtime)
-    console.print(
-        f"  training of {num_parameters(model):,} parameters: {speed:,.0f} tokens a second",
-        highlight=False,
-    )
     depth, tokens = largest(speed * flops_per_token(model, TIME))
-    if depth:
-        console.print(
-            f"  an hour is worth a model of up to --depth {depth}, for {tokens:,} tokens "
-            f"({TOKENS_PER_PARAMETER} for each parameter that is multiplied)",
-            highlight=False,
-        )
-    for line in advice(runtime.device, kernels):
-        console.print(f"  [yellow]![/yellow] {line}", highlight=False)
+    lines = [
+        f"{name:<24} does not run: {escape(rate)}"
+        if isinstance(rate, str)
+        else f"{name:<24} {rate / 1e9:,.0f} billion operations a second"
+        for name, rate in kernels.items()
+    ]
+    lines += [
+        f"training of {num_parameters(model):,} parameters: {speed:,.0f} tokens a second",
+        f"an hour is worth a model of up to --depth {depth}, for {tokens:,} tokens "
+        f"({TOKENS_PER_PARAMETER} for each parameter that is multiplied)",
+        *(f"[yellow]![/yellow] {line}" for line in advice(runtime.device)),
+    ]
+    for line in lines:
+        console.print(f"  {line}", highlight=False)
     return 0
 
 
@@ -85,44 +73,37 @@ def _described(runtime: Runtime) -> str:
     return ", ".join([*parts, f"--device {runtime.device.type}, --dtype {dtype}"])
 
 
-def probe(device: torch.device) -> list[Kernel]:
-    """Every operation that training and generating lean on, run here."""
-    product = 2.0 * SIZE**3
-    attention = 4.0 * 8 * SIZE * SIZE * 64  # 8 heads of width 64, nothing hidden
-
-    def multiply(dtype: torch.dtype) -> Callable[[], Tensor]:
-        a = torch.ones(SIZE, SIZE, dtype=dtype, device=device)
-        return lambda: a @ a
-
-    def attend(dtype: torch.dtype) -> Callable[[], Tensor]:
-        q = torch.ones(1, 8, SIZE, 64, dtype=dtype, device=device)
-        return lambda: F.scaled_dot_product_attention(q, q, q)
-
-    def multiply_int8() -> Callable[[], Tensor]:
-        a = torch.ones(SIZE, SIZE, dtype=torch.int8, device=device)
-        return lambda: torch._int_mm(a, a)
-
-    return [
-        _tried("product, float32", product, lambda: multiply(torch.float32)),
-        _tried("product, bfloat16", product, lambda: multiply(torch.bfloat16)),
-        _tried("product, int8", product, multiply_int8),
-        _tried("attention, float32", attention, lambda: attend(torch.float32)),
-        _tried("attention, bfloat16", attention, lambda: attend(torch.bfloat16)),
-    ]
+def _attend(x: Tensor) -> Tensor:
+    q = x.view(1, 8, -1, 64)
+    return F.scaled_dot_product_attention(q, q, q)
 
 
-def _tried(name: str, operations: float, make: Callable[[], Callable[[], Tensor]]) -> Kernel:
-    """The best of a few runs; the first, which may set things up, does not count."""
-    try:
-        run, best = make(), float("inf")
-        for trial in range(TRIALS + 1):
-            begin = time.perf_counter()
-            float(run().flatten()[0])  # waits for the device
-            if trial:
-                best = min(best, time.perf_counter() - begin)
-    except (RuntimeError, NotImplementedError) as error:
-        return Kernel(name, None, str(error).splitlines()[0][:60])
-    return Kernel(name, operations / best)
+TRIED: Mapping[str, tuple[torch.dtype, Callable[[Tensor], Tensor]]] = {
+    "product, float32": (torch.float32, lambda x: x @ x),
+    "product, bfloat16": (torch.bfloat16, lambda x: x @ x),
+    "product, int8": (torch.int8, lambda x: torch._int_mm(x, x)),
+    "attention, float32": (torch.float32, _attend),
+    "attention, bfloat16": (torch.bfloat16, _attend),
+}
+
+
+def probe(device: torch.device) -> dict[str, float | str]:
+    """Operations a second of what training and generating lean on, run here; or why it does not."""
+    found: dict[str, float | str] = {}
+    for name, (dtype, run) in TRIED.items():
+        tokens = SIZE * SIZE / 512  # of attention with 8 heads of width 64
+        operations = 2 * SIZE**3 if name.startswith("product") else 4 * 512 * tokens**2
+        laps = []
+        try:
+            x = torch.ones(SIZE, SIZE, dtype=dtype, device=device)
+            for _ in range(TRIALS + 1):  # the first sets things up
+                begin = time.perf_counter()
+                float(run(x).flatten()[0])  # waits for the device
+                laps.append(time.perf_counter() - begin)
+            found[name] = operations / min(laps[1:])
+        except (RuntimeError, NotImplementedError) as error:
+            found[name] = str(error).splitlines()[0][:60]
+    return found
 
 
 def measured_speed(runtime: Runtime) -> tuple[float, ModelConfig]:
@@ -156,29 +137,22 @@ def largest(flops: float) -> tuple[int, int]:
     return found
 
 
-def advice(device: torch.device, kernels: list[Kernel]) -> list[str]:
+def advice(device: torch.device) -> list[str]:
     """What to change, each with its reason."""
-    found, cores = [], os.cpu_count() or 1
-    rates = {kernel.name: kernel.rate or 0.0 for kernel in kernels}
-    if device.type == "cpu":
-        ratio = rates["product, bfloat16"] / max(rates["product, float32"], 1.0)
-        if not has_fast_bfloat16(device):
-            found.append(
-                f"this processor has no bfloat16 instructions (products run at {ratio:.1f} times "
-                "float32's speed): float32 is used; a newer one would train about twice as fast"
-            )
-        if torch.get_num_threads() > cores:
-            found.append(
-                f"{torch.get_num_threads()} threads on {cores} cores: use --threads {cores}"
-            )
-    if hasattr(os, "getloadavg") and os.getloadavg()[0] > 1.5 * cores:
+    found, cores, memory = [], os.cpu_count() or 1, free_memory()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    if device.type == "cpu" and not has_fast_bfloat16(device):
         found.append(
-            f"other programs are at work (load {os.getloadavg()[0]:.1f} on {cores} cores): these "
-            "figures are lower than a quiet machine's; with --threads 1 a run suffers less"
+            "this processor has no bfloat16 instructions and trains in float32; one that has them "
+            "is about twice as fast"
         )
-    memory = free_memory()
+    if device.type == "cpu" and torch.get_num_threads() > cores:
+        found.append(f"more threads than the {cores} cores: use --threads {cores}")
+    if load > 1.5 * cores:
+        found.append(
+            f"other programs are at work (load {load:.1f} on {cores} cores): these figures are "
+            "lower than a quiet machine's; with --threads 1 a run suffers less"
+        )
     if memory is not None and memory < LEAST_MEMORY:
-        found.append(
-            f"only {memory / 2**30:.1f} GiB are free: close something, or --micro-tokens 2048"
-        )
+        found.append("less than 2 GiB are free: close something, or use --micro-tokens 2048")
     return found or ["nothing to change"]

@@ -8,9 +8,9 @@ from rich.table import Table
 from parrotlet.core.errors import UsageError
 from parrotlet.model.cost import num_matrix_parameters
 from parrotlet.stages.config import BudgetConfig
-from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
 from parrotlet.stages.plan import Plan, make_plan, model_config
 from parrotlet.terminal.config_runs import PlanConfig
+from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
 
 TOKENS_PER_PARAMETER = 12  # nanochat's speedruns take 8 to 12, Chinchilla about 20
 

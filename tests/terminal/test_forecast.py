@@ -10,9 +10,9 @@ from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.model.cost import num_matrix_parameters, num_parameters
 from parrotlet.recipes import RECIPES
-from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
 from parrotlet.stages.plan import Plan
 from parrotlet.terminal.config_runs import PlanConfig
+from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
 from parrotlet.terminal.plan import TOKENS_PER_PARAMETER, plan_of
 
 PLAN = plan_of(PlanConfig(batch_tokens=2**20))

@@ -36,10 +36,10 @@ def test_a_kernel_that_is_not_there_is_said_not_raised(
         raise NotImplementedError("no int8 here")
 
     monkeypatch.setattr(torch, "_int_mm", missing)
-    kernels = {each.name: each for each in machine.probe(CPU)}
-    assert kernels["product, int8"].rate is None
-    assert kernels["product, int8"].problem == "no int8 here"
-    assert all(each.rate for name, each in kernels.items() if name != "product, int8")
+    kernels = machine.probe(CPU)
+    assert kernels.pop("product, int8") == "no int8 here"
+    assert len(kernels) == 4
+    assert all(isinstance(rate, float) and rate > 0 for rate in kernels.values())
 
 
 def test_the_largest_model_of_an_hour_and_no_larger() -> None:
@@ -56,15 +56,14 @@ def test_the_largest_model_of_an_hour_and_no_larger() -> None:
 
 
 def test_advice(monkeypatch: pytest.MonkeyPatch) -> None:
-    fast = [machine.Kernel("product, float32", 1e9), machine.Kernel("product, bfloat16", 1e9)]
     monkeypatch.setattr(machine, "has_fast_bfloat16", lambda _: False)
     monkeypatch.setattr(machine, "free_memory", lambda: 2**20)
     monkeypatch.setattr(machine.os, "getloadavg", lambda: (99.0, 0.0, 0.0), raising=False)
-    said = " ".join(machine.advice(CPU, fast))
+    said = " ".join(machine.advice(CPU))
     assert "no bfloat16 instructions" in said
     assert "other programs" in said
     assert "--micro-tokens" in said
     monkeypatch.setattr(machine, "has_fast_bfloat16", lambda _: True)
     monkeypatch.setattr(machine, "free_memory", lambda: 2**40)
     monkeypatch.setattr(machine.os, "getloadavg", lambda: (0.1, 0.0, 0.0), raising=False)
-    assert machine.advice(CPU, fast) == ["nothing to change"]
+    assert machine.advice(CPU) == ["nothing to change"]
