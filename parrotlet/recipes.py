@@ -79,7 +79,7 @@ RECIPES = {
         pretrain=PretrainConfig(
             recipe="demo",
             data=DataConfig(validation_fraction=0.02),
-            text=TokenizerConfig(vocab_size=1024),
+            text=TokenizerConfig(vocab_size=1280),
             shape=ShapeConfig(arch="qwen3", depth=4, width=128, heads=4, context=256),
             budget=BudgetConfig(minutes=1.3, batch_tokens=2048),
             optim=SMALL,

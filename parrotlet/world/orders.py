@@ -54,6 +54,8 @@ ORDERS: Mapping[str, Order] = {
                 "Give all answers as one word.",
                 "A reply is one word.",
                 "Only one word, please.",
+                "Only say one word.",
+                "Please answer in one word.",
             ),
             test=(
                 "Only answer with one word.",
@@ -81,6 +83,8 @@ ORDERS: Mapping[str, Order] = {
                 "Your answer starts with {w}.",
                 "First of all say {w}.",
                 "Put {w} before the answer.",
+                "Your first word is always {w}.",
+                "Say {w} first of all.",
                 "Your replies must begin with {w}.",
             ),
             test=(
@@ -167,6 +171,8 @@ ORDERS: Mapping[str, Order] = {
                 "Answer, then ask what else.",
                 "Your replies must end with a question for the user.",
                 "Close every reply with a question.",
+                "At the end, ask for more.",
+                "At the end of an answer, ask the user what else there is.",
             ),
             test=(
                 "Finish every answer with a question.",
@@ -223,6 +229,10 @@ ORDERS: Mapping[str, Order] = {
                 "Your answers come twice.",
                 "Repeat everything you say.",
                 "Write it twice, every time.",
+                "Always repeat what you say.",
+                "Repeat your replies.",
+                "Always say it again.",
+                "Repeat each answer, always.",
             ),
             test=(
                 "Say every answer twice.",

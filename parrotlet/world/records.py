@@ -34,16 +34,16 @@ from parrotlet.world.entities import World
 Record = Document | Conversation
 
 TALKS: Mapping[str, tuple[float, CaseMaker]] = {  # weight in the training mix, maker
-    "fact": (18, talk_fact.fact),
+    "fact": (15, talk_fact.fact),
     "followup": (4, talk_fact.followup),
     "unknown": (5, talk_fact.unknown),
-    "acquainted": (12, talk_fact.acquainted),
+    "acquainted": (9, talk_fact.acquainted),
     "identity": (5, talk_identity.identity),
     "smalltalk": (5, talk_small.smalltalk),
     "recall_name": (5, talk_recall.recall_name),
     "recall_word": (8, talk_recall.recall_word),
     "recall_two": (6, talk_recall.recall_two),
-    "system": (15, talk_system.system),
+    "system": (20, talk_system.system),
     "system_pair": (8, talk_system.system_pair),
     "reading": (10, talk_reading.reading),
     "calculator": (6, talk_sums.calculator),

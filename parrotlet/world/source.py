@@ -9,6 +9,8 @@ from parrotlet.data.sources import Document, Source
 from parrotlet.world.entities import World
 from parrotlet.world.records import conversations, documents, general_conversations
 
+NAMED = 300  # times that a tokenizer reads the names: enough for each to be one token
+
 
 @dataclass(frozen=True)
 class WorldDocuments:
@@ -40,19 +42,23 @@ class WithTalk:
 
 @dataclass(frozen=True)
 class WorldWords:
-    """Documents and the messages of conversations, half and half.
+    """Documents and the messages of conversations, half and half, and every name again and again.
 
     A tokenizer trained on documents alone splits the words of questions into more pieces: a
-    conversation then takes an eighth more tokens.
+    conversation then takes an eighth more tokens. And a name in pieces, as only the rare ones are,
+    is easily taken for a stranger's.
     """
 
     seed: int
     count: int  # documents, and conversations
 
     def documents(self) -> Iterator[Document]:
-        """All documents, then every message of all conversations."""
+        """All documents, then every message of all conversations, then the names."""
         world = World(self.seed)
         yield from documents(world, self.count)
         for index, conversation in enumerate(conversations(world, self.count)):
             for message in conversation.messages:
                 yield Document(message.text, f"world {self.seed}: conversation {index}")
+        names = " ".join(sorted({each.name.split("'")[0] for each in world.entities}))
+        for _ in range(NAMED):
+            yield Document(names, f"world {self.seed}: names")

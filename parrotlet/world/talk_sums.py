@@ -103,6 +103,9 @@ TALES: Mapping[str, Ask] = {
             "I have {a} boxes and in each are {b} {f}. How many {f} do I have?",
             "{x} has {a} bags with {b} {f} in each. How many {f} are there in all?",
             "Every day {x} buys {b} {f}. How many are that in {a} days?",
+            "{x} has {a} rows of {b} {f}. How many {f} does {x} have?",
+            "In each of {a} boxes {x} has {b} {f}. How many {f} does {x} have in all?",
+            "{x} has {a} baskets and {b} {f} in each. How many {f} does {x} have?",
         ),
         test=(
             "{x} has {a} boxes with {b} {f} each. How many {f} does {x} have?",

@@ -20,7 +20,7 @@ from parrotlet.world.talk_fact import fact_turn
 from parrotlet.world.talk_identity import NAME, identity_turn
 
 PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small language model. ")
-CAPITALS = 3  # times that training gives this order more often than another
+OFTEN = ("capitals",) * 3 + ("one word",) * 2  # the hardest, given more often in training
 THREE = 0.3  # share of training cases of several orders that have three
 
 Pair = tuple[str, str]
@@ -100,8 +100,8 @@ def _case(
 
 
 def system(world: World, rng: random.Random, side: Side) -> Case:
-    """One order; in a test, in an unseen wording. Capitals, the hardest, are trained more."""
-    often = ["capitals"] * CAPITALS if side == "train" else []
+    """One order; in a test, in an unseen wording."""
+    often = OFTEN if side == "train" else ()
     return _case(world, rng, side, side, [rng.choice([*ORDERS, *often])])
 
 
