@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from parrotlet.cli import main
-from parrotlet.core.errors import UsageError
-from parrotlet.core.rundir import METRICS, RECIPE, read_json
+from parrotlet.core.errors import RunError, UsageError
+from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
 from parrotlet.recipes import RECIPES
 from parrotlet.stages.config import BudgetConfig, RunConfig
 from parrotlet.stages.config_pretrain import PretrainConfig, ShapeConfig
@@ -61,6 +61,18 @@ def test_a_run_that_has_begun_keeps_rows_threads_and_dtype(tmp_path: Path) -> No
     assert recipe["dtype"] == "bfloat16"
     weights = load_tensors(find(tmp_path / "x").path / "model.safetensors")
     assert all(value.dtype == torch.float32 for value in weights.values())
+
+
+def test_a_run_from_before_a_setting_was_added_goes_on(tmp_path: Path) -> None:
+    assert pretrain(config(tmp_path), Quiet())
+    path = tmp_path / "x" / RECIPE
+    recipe = dict(read_json(path))
+    del recipe["config"]["optim"]["dropout"]
+    write_json(path, recipe)
+    assert pretrain(config(tmp_path), Quiet()) == tmp_path / "x"
+    changed = replace(config(tmp_path), optim=replace(SMOKE.pretrain.optim, dropout=0.2))
+    with pytest.raises(RunError, match="other values of dropout"):
+        pretrain(changed, Quiet())
 
 
 def test_ranks_that_cannot_share_the_rows_are_refused() -> None:

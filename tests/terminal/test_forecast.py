@@ -27,7 +27,7 @@ def test_one_gpu_by_hand() -> None:
     assert found.hours * 3600 == pytest.approx(seconds)
     assert found.money == pytest.approx(found.hours * H100.price)
     assert (found.sent, found.communication) == (0, 0)
-    assert found.utilisation == UTILISATION
+    assert found.utilisation == pytest.approx(UTILISATION)
 
 
 def test_exchange_by_hand() -> None:
