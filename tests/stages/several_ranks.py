@@ -1,7 +1,8 @@
 """Run by test_ranks under torchrun: stages in turn in each process, and one rank's misfortune.
 
 several_ranks.py RUNS STAGES [MISFORTUNE STEP]: STAGES are "base", "sft" or "base,sft". At the step
-the last rank fails (fail) or gets SIGTERM (term); or the main rank finds its disk full (full).
+the last rank fails (fail), gets SIGTERM (term) or is killed (kill); or the main rank finds its disk
+full (full).
 
 Learning is gentle: sums over ranks round otherwise, and rates that are high, or an Adam without
 its epsilon, turn the last bit into the fourth digit within six steps.
@@ -50,6 +51,8 @@ def befall(misfortune: str, step: int) -> None:
         step -= 1
         if step == 0 and misfortune == "term":
             os.kill(os.getpid(), signal.SIGTERM)
+        if step == 0 and misfortune == "kill":
+            os.kill(os.getpid(), signal.SIGKILL)
         if step == 0 and misfortune == "fail":
             raise TrainingError("the last rank failed")
         return count(batches, runtime)

@@ -49,8 +49,8 @@ def test_two_stages_in_one_process_a_rank(alone: Path, tmp_path: Path) -> None:
         assert losses(tmp_path / name) == pytest.approx(losses(alone / name), rel=1e-5)
 
 
-@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1)])
-def test_stopped_on_some_ranks_and_gone_on_with_on_others(
+@pytest.mark.parametrize(("before", "after"), [(1, 2), (2, 1), (2, 4)])
+def test_f11_stopped_on_some_ranks_and_gone_on_with_on_others(
     alone: Path, tmp_path: Path, before: int, after: int
 ) -> None:
     """SIGTERM to one rank stops all of them after the same step."""
@@ -62,6 +62,19 @@ def test_stopped_on_some_ranks_and_gone_on_with_on_others(
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "base") == pytest.approx(losses(alone / "base"), rel=1e-5)
     assert find(tmp_path / "base").step == STEPS
+
+
+@pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
+def test_f10_a_rank_that_is_killed_ends_all_and_the_run_goes_on(
+    alone: Path, tmp_path: Path
+) -> None:
+    for _ in range(100 if os.environ.get("PARROTLET_FAULTS") == "full" else 1):
+        done = launch(2, tmp_path, "base", "kill", 4)
+        assert done.returncode != 0
+        assert len(losses(tmp_path / "base")) < STEPS
+    done = launch(2, tmp_path, "base")
+    assert done.returncode == 0, done.stderr
+    assert losses(tmp_path / "base") == pytest.approx(losses(alone / "base"), rel=1e-5)
 
 
 def test_ranks_that_cannot_share_the_rows_say_so(alone: Path) -> None:
