@@ -1,8 +1,8 @@
 """Faults F1 to F17: what training and its checkpoints survive, a few of each in every test run.
 
-The full counts: make faults. Elsewhere: F2 every call of a save and F16 other formats, test_checkpoint;
-F10 and F11, ranks, tests/stages/test_ranks; F13 gradients that are never finite and F14 out of
-memory, test_loop; F15 a second trainer, tests/core/test_rundir.
+The full counts: make faults. Elsewhere: F2 every call of a save and F16 other formats,
+test_checkpoint; F10 and F11 ranks, tests/stages/test_ranks; F13 gradients that are never finite and
+F14 out of memory, test_loop; F15 a second trainer, tests/core/test_rundir.
 """
 
 from __future__ import annotations
