@@ -9,7 +9,7 @@ from pathlib import Path
 from parrotlet.core.errors import UsageError
 from parrotlet.core.rundir import STAGES
 from parrotlet.recipes import recipe
-from parrotlet.stages.config import RunConfig, run_name
+from parrotlet.stages.config import BudgetConfig, RunConfig, run_name
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import PretrainConfig
 from parrotlet.stages.config_rl import RlConfig
@@ -58,15 +58,21 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
 
 
 def _budgeted(config: DemoConfig, stages: Mapping[str, StageConfig]) -> Mapping[str, StageConfig]:
-    """The stages; --minutes shares its time out as the recipe does."""
+    """The stages; --minutes is shared out as in the recipe, among those that it gives minutes."""
     if config.minutes is None:
         return stages
     if not config.minutes > 0:
         raise UsageError(f"--minutes {config.minutes:g}: a budget must be more than nothing")
-    parts = {name: each.budget.minutes or 1.0 for name, each in stages.items()}
+    timed = {name: each for name, each in stages.items() if each.budget.minutes} or stages
+    parts = {name: each.budget.minutes or 1.0 for name, each in timed.items()}
     shared = {name: config.minutes * part / sum(parts.values()) for name, part in parts.items()}
-    budgets = {
-        name: replace(each.budget, minutes=round(shared[name], 4), steps=None, tokens=None)
+    return {
+        name: replace(each, budget=_of_minutes(each.budget, shared[name]))
+        if name in timed
+        else each
         for name, each in stages.items()
     }
-    return {name: replace(each, budget=budgets[name]) for name, each in stages.items()}
+
+
+def _of_minutes(budget: BudgetConfig, minutes: float) -> BudgetConfig:
+    return replace(budget, minutes=round(minutes, 4), steps=None, tokens=None)
