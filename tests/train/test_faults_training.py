@@ -235,10 +235,7 @@ def test_f9_odd_signals(
         process = start(tmp_path, "odd", stdout=subprocess.PIPE)
         when_training(run, process)
         befall(process)
-        if process.stdout is not None and not process.stdout.closed:
-            process.stdout.close()
-            process.stdout = None
-        process.wait(timeout=WATCHDOG)
+        process.communicate(timeout=WATCHDOG)
         assert ends(start(tmp_path, "odd")) == 0
         same(run, whole)
         shutil.rmtree(run)
