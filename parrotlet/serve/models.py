@@ -32,7 +32,7 @@ class Served:
     tokenizer: Tokenizer
     lane: Lane
     stage: str  # "base" has only read
-    fingerprint: str  # changes with weights, number format and version
+    fingerprint: str  # changes with weights, number format, packing and version
     created: int  # seconds since 1970: when it was loaded
     model: Model | None = None  # for looking inside
 
@@ -143,7 +143,7 @@ def load_all(
     ready = load_several(list(checkpoints.values()), machine, slots=slots)
     for name, loaded in zip(checkpoints, ready, strict=True):
         made = hashlib.sha256((loaded.checkpoint.path / MANIFEST).read_bytes())
-        made.update(f"{dtype} {__version__}".encode())
+        made.update(f"{dtype} {machine.quantize} {__version__}".encode())
         served.append(
             Served(
                 name=name,

@@ -24,30 +24,14 @@ Ids = Annotated[list[TokenId], Field(min_length=1)]
 
 # Known fields that do not work here, and the values with which they ask for nothing.
 UNSUPPORTED: Mapping[str, tuple[Any, ...]] = {
-    "audio": (),
-    "bad_words": ([],),
-    "best_of": (1,),
-    "chat_template": (),
-    "function_call": ("none", "auto"),
-    "functions": ([],),
-    "guided_choice": (),
-    "guided_grammar": (),
-    "guided_json": (),
-    "guided_regex": (),
-    "ignore_eos": (False,),
-    "length_penalty": (1,),
-    "modalities": (["text"],),
-    "prediction": (),
-    "reasoning_effort": ("none",),
-    "response_format": ({"type": "text"},),
-    "stop_token_ids": ([],),
-    "structured_outputs": (),
-    "suffix": ("",),
-    "tools": ([],),
-    "use_beam_search": (False,),
-    "verbosity": ("medium",),
-    "web_search_options": (),
-}
+    "audio": (), "bad_words": ([],), "best_of": (1,), "chat_template": (),
+    "function_call": ("none", "auto"), "functions": ([],), "guided_choice": (),
+    "guided_grammar": (), "guided_json": (), "guided_regex": (), "ignore_eos": (False,),
+    "length_penalty": (1,), "modalities": (["text"],), "prediction": (),
+    "reasoning_effort": ("none",), "response_format": ({"type": "text"},), "stop_token_ids": ([],),
+    "structured_outputs": (), "suffix": ("",), "tools": ([],), "use_beam_search": (False,),
+    "verbosity": ("medium",), "web_search_options": (),
+}  # fmt: skip
 # Known fields that change nothing in an answer.
 NEUTRAL = {
     "user", "metadata", "store", "service_tier", "safety_identifier", "prompt_cache_key",

@@ -24,6 +24,7 @@ from parrotlet.serve.errors import ApiError
 T = TypeVar("T")
 News = tuple[int, list[Piece]] | Exception | None  # None: an answer has begun
 STOPPED = "the engine has stopped"
+PATIENCE = 1.0  # seconds between two looks at whether the thread still runs
 log = get_logger("serve")
 
 
@@ -160,17 +161,30 @@ class Worker:
         self._inbox.put(self._abort)
 
     async def call(self, function: Callable[[], T]) -> T:
-        """What a function gives that has to run between two steps of the engines."""
+        """What a function gives that has to run between two steps of the engines.
+
+        ApiError where the thread ends before it comes to it.
+        """
         future: Future[T] = Future()
 
         def run() -> None:
+            if not future.set_running_or_notify_cancel():  # nobody waits any more
+                return
             try:
                 future.set_result(function())
             except Exception as error:
                 future.set_exception(error)
 
         self._inbox.put(run)
-        return await asyncio.wrap_future(future)
+        found = asyncio.wrap_future(future)
+        try:
+            while not found.done():
+                if not self._thread.is_alive():
+                    raise ApiError(500, STOPPED, "engine_stopped")
+                await asyncio.wait({found}, timeout=PATIENCE)
+            return found.result()
+        finally:
+            found.cancel()
 
     def _run(self) -> None:
         """The thread."""

@@ -125,6 +125,36 @@ def test_neutral_values_of_what_is_not_supported_are_taken(http: httpx2.Client) 
     assert answer.status_code == 200 and "x-parrotlet-warning" not in answer.headers
 
 
+@pytest.mark.parametrize("cut", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}], ids=str)
+def test_each_cut_reaches_the_engine(http: httpx2.Client, cut: dict[str, float]) -> None:
+    """One that leaves only the best token is greedy, whatever the seed and however hot."""
+
+    def said(**fields: Any) -> str:
+        text: str = http.post(COMPLETE, json={"prompt": "the", **fields}).json()["choices"][0][
+            "text"
+        ]
+        return text
+
+    hot = [{"temperature": 2, "seed": seed} for seed in range(4)]
+    assert len({said(**each) for each in hot}) > 1
+    assert {said(**each, **cut) for each in hot} == {said(temperature=0)}
+
+
+def test_repetition_and_length_reach_the_engine(http: httpx2.Client) -> None:
+    def answer(**fields: Any) -> dict[str, Any]:
+        asked = {"prompt": "the the", "temperature": 0, "max_tokens": 40, "min_tokens": 40}
+        found: dict[str, Any] = http.post(COMPLETE, json=asked | fields).json()
+        return found
+
+    def said(penalty: float) -> str:
+        text: str = answer(repetition_penalty=penalty)["choices"][0]["text"]
+        return text
+
+    assert said(1.0) != said(100.0)
+    whole = http.post(CHAT, json=chat(max_tokens=9, max_completion_tokens=2, min_tokens=2)).json()
+    assert whole["usage"]["completion_tokens"] == 2 and answer()["usage"]["completion_tokens"] == 40
+
+
 def test_unknown_fields_are_told_of(http: httpx2.Client) -> None:
     answer = http.post(CHAT, json=chat(**{"temprature": 1, "x\r\ny: z é": 2}))
     assert answer.status_code == 200
