@@ -18,6 +18,7 @@ from parrotlet.engine.request import SamplingSettings
 COLDEST = 1e-30  # a smaller temperature would be 0 in float32
 CANDIDATES = 128  # of top-p
 NO_LIMIT = 2**62
+BLOCK, DEEP = 128, 16  # ids that are looked at together, for the best and for several
 
 
 class Cuts(NamedTuple):
@@ -42,7 +43,7 @@ def best(
 ) -> tuple[Float[Tensor, "N W"], Int[Tensor, "N W"]]:
     """The `count` highest of each row in falling order with their ids; of equals the lower ids."""
     count = min(count, scores.shape[-1])
-    values, ids = scores.topk(min(count + 1, scores.shape[-1]), dim=-1)
+    values, ids = _topk(scores, min(count + 1, scores.shape[-1]))
     if values.shape[-1] > count:
         cut_between_equals = values[:, count - 1] == values[:, count]
         values, ids = values[:, :count], ids[:, :count]
@@ -53,6 +54,37 @@ def best(
     ids = ids.sort(-1).values
     values, order = scores.gather(1, ids).sort(dim=-1, descending=True, stable=True)
     return values, ids.gather(1, order)
+
+
+def _topk(
+    scores: Float[Tensor, "N V"], count: int
+) -> tuple[Float[Tensor, "N W"], Int[Tensor, "N W"]]:
+    """scores.topk(count), two to three times as fast where that is few: the best are in the columns
+    with the highest maxima, of DEEP rows, and in what is left over.
+    """
+    width = scores.shape[-1] // DEEP
+    if width < 4 * count:
+        return scores.topk(count)
+    tops = scores[:, : width * DEEP].unflatten(1, (DEEP, width)).amax(1).topk(count).indices
+    ids = torch.arange(scores.shape[-1], device=scores.device)
+    inside = (tops[:, None] + ids[: width * DEEP : width, None]).flatten(1)
+    ids = torch.cat((inside, ids[width * DEEP :].expand(len(scores), -1)), 1)
+    values, order = scores.gather(1, ids).topk(count)
+    return values, ids.gather(1, order)
+
+
+def first_best(scores: Float[Tensor, "N V"]) -> Int[Tensor, " N"]:
+    """The best id of each row; of equals the first. An argmax of blocks' maxima, then of a block:
+    torch finds a maximum ten times as fast as its place.
+    """
+    size = scores.shape[-1]
+    if size < 2 * BLOCK:
+        return scores.argmax(-1)
+    whole = scores[:, : size // BLOCK * BLOCK].unflatten(1, (-1, BLOCK)).amax(-1)
+    peaks = torch.cat((whole, scores[:, -BLOCK:].amax(-1, keepdim=True)), 1)
+    starts = (peaks.argmax(-1, keepdim=True) * BLOCK).clamp_(max=size - BLOCK)
+    places = starts + torch.arange(BLOCK, device=scores.device)
+    return (starts + scores.gather(1, places).argmax(-1, keepdim=True))[:, 0]
 
 
 def weigh(scores: Float[Tensor, "N V"], cuts: Cuts) -> Float[Tensor, "N V"]:
@@ -75,8 +107,10 @@ def weigh_best(
     weights = ((values - values[:, :1]) / cuts.temperature).exp_()
     weights.masked_fill_(torch.arange(ids.shape[-1], device=ids.device) >= cuts.top_k, 0.0)
     mass = weights.cumsum(-1)
-    everything = ((scores - values[:, :1]) / cuts.temperature).exp_().sum(-1, keepdim=True)
-    enough = cuts.top_p * torch.where(whole, everything, mass[:, -1:])
+    enough = cuts.top_p * mass[:, -1:]
+    if bool(whole.any()):
+        everything = ((scores - values[:, :1]) / cuts.temperature).exp_().sum(-1, keepdim=True)
+        enough = torch.where(whole, cuts.top_p * everything, enough)
     too_few = (whole & (mass[:, -1:] < enough))[:, 0]
     weights.masked_fill_((mass - weights >= enough) & (cuts.top_p < 1), 0.0)
     return weights.masked_fill_(weights < cuts.min_p, 0.0), ids, too_few

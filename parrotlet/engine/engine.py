@@ -22,14 +22,15 @@ from jaxtyping import Float
 from torch import Tensor
 
 from parrotlet.core.errors import UsageError
+from parrotlet.engine.job import Job
 from parrotlet.engine.packed import Weights
 from parrotlet.engine.request import Event, Load, Request, RequestId, Scored
 from parrotlet.engine.runner import Runner
 from parrotlet.engine.sampling import Sampled, Sampler, score
-from parrotlet.engine.scheduler import Feed, Job, Scheduler
+from parrotlet.engine.scheduler import Feed, Scheduler
 from parrotlet.model.model import Model
 
-SCORED_AT_ONCE = 64  # positions of a prompt; each has a whole vocabulary of logits
+LOGITS_AT_ONCE = 32  # rows: each is as wide as the vocabulary, and they should stay in the cache
 
 
 class Engine:
@@ -125,6 +126,7 @@ class Engine:
         asked = [job for job in ready if job.request.max_tokens]
         found = self._sample(feeds, states) if asked else []
         # only now, so that a step that is interrupted can be taken again
+        self._sampler.remember([each.held_slot for each in asked], [each.token for each in found])
         for feed in feeds:
             for job in feed.jobs:
                 job.fed += feed.count
@@ -178,8 +180,8 @@ class Engine:
         if not job.fed:
             job.scored = [Scored(prompt[0], None, ())]
         ids = prompt[job.fed + 1 : job.fed + 1 + len(states)]
-        for start in range(0, len(ids), SCORED_AT_ONCE):
-            part = ids[start : start + SCORED_AT_ONCE]
+        for start in range(0, len(ids), LOGITS_AT_ONCE):
+            part = ids[start : start + LOGITS_AT_ONCE]
             logits = self._runner.logits(states[start : start + len(part)])
             job.scored += score(logits, part, wanted)
 
@@ -196,11 +198,14 @@ class Engine:
                 if job.pending == feed.count and job.request.max_tokens
             ]
             jobs += [feed.jobs[row] for row in rows]
-            ends = each[:, -1]
-            last.append(ends if len(rows) == len(ends) else ends[rows])
-        logits = self._runner.logits(last[0] if len(last) == 1 else torch.cat(last))
+            last.append(each[:, -1] if len(rows) == len(each) else each[rows, -1])
+        ends, found = last[0] if len(last) == 1 else torch.cat(last), list[Sampled]()
         slots, positions = [job.held_slot for job in jobs], [len(job.ids) for job in jobs]
-        return self._sampler.sample(logits, slots, positions)
+        for start in range(0, len(jobs), LOGITS_AT_ONCE):
+            part = slice(start, start + LOGITS_AT_ONCE)
+            logits = self._runner.logits(ends[part])
+            found += self._sampler.draw(logits, slots[part], positions[part])
+        return found
 
     def _accept(self, job: Job, found: Sampled) -> Event:
         """The event of a sampled token; a request that ends with it gives its slot back."""

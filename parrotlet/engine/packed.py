@@ -28,6 +28,7 @@ from parrotlet.core.errors import UsageError
 Weights = Literal["float16", "int8"]
 Map = Callable[[Tensor], Tensor]  # x [..., inputs] -> [..., outputs]
 SMALL = 2**18
+LARGE = 2**19  # weights of a matrix
 TINY = 1e-30  # a row of zeros has no scale
 
 
@@ -39,8 +40,26 @@ class PlainMap:
 
     def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
         if len(self._parts) == 1:
-            return F.linear(x, *self._parts[0])
-        return torch.cat([F.linear(x, *part) for part in self._parts], -1)
+            return _multiply(x, *self._parts[0])
+        return torch.cat([_multiply(x, *part) for part in self._parts], -1)
+
+
+def _multiply(
+    x: Float[Tensor, "*N I"], weight: Float[Tensor, "O I"], bias: Tensor | None
+) -> Float[Tensor, "*N O"]:
+    """x W^T (+ b). BLAS multiplies one float32 row in one thread, which cannot use all that memory
+    gives; so every thread gets its part of the matrix.
+    """
+    threads, width = torch.get_num_threads(), x.shape[-1]
+    alone = x.numel() == width and threads > 1 and weight.numel() >= LARGE
+    if not alone or weight.dtype != torch.float32 or weight.device.type != "cpu":
+        return F.linear(x, weight, bias)
+    size = len(weight) // threads * threads
+    parts = weight[:size].view(threads, -1, width).transpose(1, 2)
+    found = torch.bmm(x.view(1, 1, -1).expand(threads, 1, -1), parts).view(-1)
+    if size < len(weight):
+        found = torch.cat((found, weight[size:] @ x.view(-1)))
+    return (found if bias is None else found.add_(bias)).view(*x.shape[:-1], -1)
 
 
 class Float16Map:

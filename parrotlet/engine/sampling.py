@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from parrotlet.core.errors import CheckpointError
-from parrotlet.engine.cuts import best, choose, looks_at_best
+from parrotlet.engine.cuts import best, choose, first_best, looks_at_best
 from parrotlet.engine.randomness import random_key, uniform
 from parrotlet.engine.request import Request, Scored
 
@@ -73,6 +73,14 @@ class Sampler:
     def sample(
         self, logits: Float[Tensor, "N V"], slots: Sequence[int], positions: Sequence[int]
     ) -> list[Sampled]:
+        """Draw, and remember what was drawn."""
+        found = self.draw(logits, slots, positions)
+        self.remember(slots, [each.token for each in found])
+        return found
+
+    def draw(
+        self, logits: Float[Tensor, "N V"], slots: Sequence[int], positions: Sequence[int]
+    ) -> list[Sampled]:
         """For each row, the new id and its log-probability.
 
         `positions` is where in its sequence each new token goes. Raises CheckpointError where the
@@ -81,27 +89,28 @@ class Sampler:
         logits = logits.float()
         requests = [self._held(slot) for slot in slots]
         scores = self._adjusted(logits, list(slots), requests)
-        top, chosen = scores.max(-1)  # of equals the first
-        top = top if scores is logits else logits.amax(-1)
-        groups: dict[bool, list[int]] = {}
+        groups: dict[bool | None, list[int]] = {}
         for row, request in enumerate(requests):
-            if request.sampling.temperature > 0:
-                kind = looks_at_best(request.sampling, logits.shape[-1])
-                groups.setdefault(kind, []).append(row)
-        for rows in groups.values():
+            kind = looks_at_best(request.sampling, logits.shape[-1])
+            groups.setdefault(kind if request.sampling.temperature else None, []).append(row)
+        chosen = torch.empty(len(scores), dtype=torch.long, device=self._device)
+        for looks, rows in groups.items():
+            part = scores if len(rows) == len(scores) else scores[rows]
+            if looks is None:
+                chosen[rows] = first_best(part)
+                continue
             numbers = [uniform(self._keys[slots[row]], positions[row]) for row in rows]
             uniforms = torch.tensor(numbers, dtype=torch.float32, device=self._device)
-            part = scores if len(rows) == len(scores) else scores[rows]
             chosen[rows] = choose(part, [requests[row].sampling for row in rows], uniforms)
-        sums = top + (logits - top[:, None]).exp_().sum(-1).log_()  # logsumexp, the maximum known
-        logprobs = (logits.gather(1, chosen[:, None])[:, 0] - sums).tolist()
+        everything = logits.log_softmax(-1)
+        logprobs = everything.gather(1, chosen[:, None])[:, 0].tolist()
         tokens = chosen.tolist()
         _refuse_nan(logprobs)
-        self._remember(slots, tokens)
-        pairs = alternatives(logits, sums, [each.alternatives for each in requests])
+        pairs = alternatives(everything, [each.alternatives for each in requests])
         return [Sampled(*each) for each in zip(tokens, logprobs, pairs, strict=True)]
 
-    def _remember(self, slots: Sequence[int], tokens: Sequence[int]) -> None:
+    def remember(self, slots: Sequence[int], tokens: Sequence[int]) -> None:
+        """The requests of these slots now hold these sampled ids too."""
         for slot, token in zip(slots, tokens, strict=True):
             self._sampled[slot] += 1
             needs = _needs(self._held(slot))
@@ -163,26 +172,22 @@ def _needs(request: Request) -> list[Table]:
     return needs
 
 
-def alternatives(
-    logits: Float[Tensor, "N V"], sums: Float[Tensor, " N"], wanted: Sequence[int]
-) -> list[Pairs]:
-    """As many of each row's best ids as are wanted of it; `sums` are the rows' logsumexp."""
+def alternatives(logprobs: Float[Tensor, "N V"], wanted: Sequence[int]) -> list[Pairs]:
+    """As many of each row's best ids as are wanted of it."""
     if not any(wanted):
         return [()] * len(wanted)
-    values, ids = best(logits, max(wanted))
-    rows = zip(ids.tolist(), (values - sums[:, None]).tolist(), wanted, strict=True)
-    return [
-        tuple(zip(some[:count], logprobs[:count], strict=True)) for some, logprobs, count in rows
-    ]
+    values, ids = best(logprobs, max(wanted))
+    rows = zip(ids.tolist(), values.tolist(), wanted, strict=True)
+    return [tuple(zip(some[:count], numbers[:count], strict=True)) for some, numbers, count in rows]
 
 
 def score(logits: Float[Tensor, "T V"], ids: Sequence[int], wanted: int) -> list[Scored]:
     """What the model said of ids that were not sampled; CheckpointError where it is NaN."""
-    sums = logits.logsumexp(-1)
-    picked = logits.gather(1, torch.tensor(ids, device=logits.device)[:, None])[:, 0]
-    logprobs = (picked - sums).tolist()
+    everything = logits.log_softmax(-1)
+    picked = everything.gather(1, torch.tensor(ids, device=logits.device)[:, None])[:, 0]
+    logprobs = picked.tolist()
     _refuse_nan(logprobs)
-    pairs = alternatives(logits, sums, [wanted] * len(ids))
+    pairs = alternatives(everything, [wanted] * len(ids))
     return [Scored(*each) for each in zip(ids, logprobs, pairs, strict=True)]
 
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from parrotlet.model import cache
 from parrotlet.model.cache import KVCache, SlotContext
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import CausalContext, Context
@@ -121,12 +122,16 @@ def slots_of(dtype: torch.dtype = torch.float32, slots: int = 5, length: int = 1
 @pytest.mark.parametrize("window", [None, 3])
 @pytest.mark.parametrize("slots", [[0, 1, 2], [4, 0, 1], [3, 1, 4]])
 @pytest.mark.parametrize("spare", [0, 3])
+@pytest.mark.parametrize("many", [1, cache.MANY])
 @torch.no_grad()
-def test_slots_each_at_its_own_length(window: int | None, slots: list[int], spare: int) -> None:
+def test_slots_each_at_its_own_length(
+    monkeypatch: pytest.MonkeyPatch, window: int | None, slots: list[int], spare: int, many: int
+) -> None:
     """Three sequences in unequal chunks; row b of a pass is `done[b]` tokens in."""
+    monkeypatch.setattr(cache, "MANY", many)
     ids, q, k, v = draw(3, 11)
-    cache = slots_of()
-    for tensor in (*cache.keys, *cache.values):
+    stored = slots_of()
+    for tensor in (*stored.keys, *stored.values):
         tensor.normal_(generator=torch.Generator().manual_seed(1))  # what others left behind
     done = [0, 0, 0]
     for active, time in [((0, 1, 2), 3), ((1, 2), 4), ((2,), 1), ((0, 1, 2), 1), ((0, 1, 2), 2)]:
@@ -136,7 +141,7 @@ def test_slots_each_at_its_own_length(window: int | None, slots: list[int], spar
             return torch.stack([x[row, places] for row, places in zip(active, rows, strict=True)])
 
         context = SlotContext(
-            cache,
+            stored,
             torch.tensor([slots[row] for row in active]),
             torch.tensor([done[row] for row in active]),
             chunk(ids),

@@ -8,8 +8,9 @@ import pytest
 
 from parrotlet.engine import blocks as module
 from parrotlet.engine.blocks import BLOCK, Blocks
+from parrotlet.engine.job import Job
 from parrotlet.engine.request import Request
-from parrotlet.engine.scheduler import Copy, Feed, Job, Scheduler
+from parrotlet.engine.scheduler import Copy, Feed, Scheduler
 
 
 def common(one: list[int], other: list[int]) -> int:

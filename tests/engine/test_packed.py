@@ -12,7 +12,7 @@ from parrotlet.core.errors import UsageError
 from parrotlet.engine import packed
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.fidelity import packing_error
-from parrotlet.engine.packed import Float16Map, Int8Map, Weights, can_pack, make_map
+from parrotlet.engine.packed import LARGE, Float16Map, Int8Map, Weights, can_pack, make_map
 from parrotlet.engine.request import Request, SamplingSettings
 from parrotlet.model.build import ARCHITECTURES, build_model
 from parrotlet.model.config import ModelConfig
@@ -46,6 +46,25 @@ def test_a_map_is_near_the_exact_one(weights: Weights, biased: bool) -> None:
     assert 0 < error < ERROR[weights], "packed, and near"
     plain = make_map(parts, biases, torch.float32, None)(x)
     torch.testing.assert_close(plain, exact)
+
+
+@pytest.mark.parametrize("outputs", [1024, 1027])
+@pytest.mark.parametrize("biased", [False, True])
+@torch.inference_mode()
+def test_one_row_in_parts_is_that_row(outputs: int, biased: bool) -> None:
+    """Every thread has a part of a large matrix; some of its outputs may be left over."""
+    generator = torch.Generator().manual_seed(6)
+    weight = torch.randn(outputs, LARGE // 1024, generator=generator)
+    bias = torch.randn(outputs, generator=generator) if biased else None
+    x = torch.randn(1, 1, weight.shape[1], generator=generator)
+    threads = torch.get_num_threads()
+    try:
+        for torch_threads in (1, 2, 3):
+            torch.set_num_threads(torch_threads)
+            found = make_map([weight], [bias], torch.float32, None)(x)
+            torch.testing.assert_close(found, F.linear(x, weight, bias), atol=1e-4, rtol=1e-5)
+    finally:
+        torch.set_num_threads(threads)
 
 
 @needs_int8

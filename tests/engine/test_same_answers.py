@@ -130,6 +130,7 @@ def test_greedy_and_seeded_answers_of_some(arch: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(7200)  # the machine may be busy, or stand still for a while
 @pytest.mark.parametrize("kind", range(len(KINDS)))
 @pytest.mark.parametrize("arch", list(ARCHITECTURES))
 def test_greedy_and_seeded_answers_of_many(arch: str, kind: int) -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from parrotlet.core.errors import CheckpointError, UsageError
 from parrotlet.engine import cuts
-from parrotlet.engine.cuts import best, choose, draw
+from parrotlet.engine.cuts import best, choose, draw, first_best
 from parrotlet.engine.randomness import random_key, uniform
 from parrotlet.engine.request import Request, SamplingSettings
 from parrotlet.engine.sampling import Sampled, Sampler, score
@@ -439,3 +439,19 @@ def test_nan_is_an_error_in_words(temperature: float) -> None:
     asked = SamplingSettings(temperature=temperature)
     with pytest.raises(CheckpointError, match="damaged"):
         sample_alone(row, Request(prompt=(0,), max_tokens=1, sampling=asked), 0, 1)
+
+
+@pytest.mark.parametrize("size", [40, 300, 9000, 50257])
+def test_the_best_are_found_as_a_sort_finds_them(size: int) -> None:
+    """Of a whole vocabulary in blocks and columns; of equals the first."""
+    generator = torch.Generator().manual_seed(9)
+    scores = torch.randn(5, size, generator=generator)
+    scores[1] = scores[1].round()  # many equals
+    scores[2, : size // 2] = float("-inf")
+    scores[3] = 0.0
+    scores[4, -1] = 9.0
+    values, order = scores.sort(-1, descending=True, stable=True)
+    assert torch.equal(first_best(scores), order[:, 0])
+    for count in (1, 20, 128):
+        found = best(scores, count)
+        assert torch.equal(found[0], values[:, :count]) and torch.equal(found[1], order[:, :count])

@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from parrotlet.core.errors import UsageError
+from parrotlet.engine.job import Job
 from parrotlet.engine.request import Request
-from parrotlet.engine.scheduler import Job, Scheduler
+from parrotlet.engine.scheduler import Scheduler
 
 
 def request(length: int, max_tokens: int = 3, **more: frozenset[int]) -> Request:
