@@ -55,11 +55,11 @@ class Verb:
 def plan_of_recipe(name: str) -> PlanConfig:
     """What `parrotlet plan` assumes of a recipe: shape and size, where it counts tokens."""
     base = recipe(name).pretrain
-    budget, vocabulary = base.budget, base.text.vocab_size
+    plan, budget = PlanConfig(recipe=name), base.budget
     if budget.tokens is None:
-        return PlanConfig(recipe=name)
-    size = {"tokens": budget.tokens, "batch_tokens": budget.batch_tokens}
-    return PlanConfig(recipe=name, shape=base.shape, vocab_size=vocabulary, **size)
+        return plan
+    plan = replace(plan, tokens=budget.tokens, batch_tokens=budget.batch_tokens)
+    return replace(plan, shape=base.shape, vocab_size=base.text.vocab_size)
 
 
 VERBS = {
