@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from parrotlet.chat.generate import generate
 from parrotlet.chat.pieces import Finish, Piece
+from parrotlet.chat.screen import screen_prompt
 from parrotlet.core.errors import UsageError
 from parrotlet.safety.filters import filters_for
 from parrotlet.terminal.config import SampleConfig, SamplingConfig
@@ -40,8 +41,11 @@ def sample(config: SampleConfig) -> int:
 def _here(config: SampleConfig) -> Continue:
     """By a model that is loaded; UsageError where the prompt is too long for it."""
     filters = filters_for(config.safety)
+    prompt, screened = screen_prompt(config.prompt, filters)
+    if screened.refusal:
+        return lambda sampling: (piece for piece in (Text("\n"), *screened.refusal))
     checkpoint = find(config.model)
-    ids = load_tokenizer(checkpoint).encode_document(config.prompt)
+    ids = load_tokenizer(checkpoint).encode_document(prompt)
     most = len(ids) + settings_for(config.sampling).max_tokens
     loaded = load(checkpoint, config.machine, length=most)
     room = loaded.engine.length - len(ids)

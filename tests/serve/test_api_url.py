@@ -124,3 +124,10 @@ def test_keys_and_refusals_reach_the_person(
         monkeypatch.setenv("PARROTLET_API_KEY", "sk-1")
         assert main(arguments) == 0
         assert capsys.readouterr().out == "x Hello.\n"
+
+
+def test_sample_judges_its_prompt(runs: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["sample", str(runs / "raw"), "heil hitler", *HERE]) == 0
+    told = capsys.readouterr()
+    assert told.out == "heil hitler\nI can't help with that.\n"
+    assert "a safety filter: the message holds a phrase of the policy (hate)" in told.err
