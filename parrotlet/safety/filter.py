@@ -7,7 +7,7 @@ more=(mine,))`.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, Protocol
 
 from parrotlet.text.chat import Message
@@ -66,13 +66,4 @@ def chain(filters: Sequence[Filter], text: str, context: Sequence[Message]) -> V
         verdict = each.check(text, context)
         spans.update(verdict.spans)
         worst = worse(worst, verdict)
-    if not spans:
-        return worst
-    return Verdict(
-        worst.action,
-        worst.category,
-        worst.score,
-        worst.reason,
-        worst.direction,
-        tuple(sorted(spans)),
-    )
+    return replace(worst, spans=tuple(sorted(spans)))

@@ -108,11 +108,8 @@ def digest(training: Sequence[Labelled]) -> str:
 
 def write(classifier: Classifier, path: Path) -> None:
     """Save as safetensors, the card in its metadata."""
-    arrays: dict[str, NDArray[Any]] = {
-        "harm": classifier.harm.astype(np.float16),
-        "kinds": classifier.kinds,
-        "scales": classifier.scales,
-    }
+    harm, kinds = classifier.harm.astype(np.float16), classifier.kinds
+    arrays: dict[str, NDArray[Any]] = {"harm": harm, "kinds": kinds, "scales": classifier.scales}
     write_file(path, save(arrays, {"parrotlet": json.dumps(classifier.card)}))
 
 

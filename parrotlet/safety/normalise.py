@@ -26,57 +26,12 @@ Places = NDArray[np.int64]
 Values = TypeVar("Values", NDArray[np.bool_], NDArray[np.uint32])
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f]")
-_LOOK_ALIKES = {  # letters of other scripts, and phonetic ones, that are drawn like Latin ones
-    ord(other): pair[0]
-    for pair in [
-        "aаαɑᴀ",
-        "bвʙᖯ",
-        "cсϲᴄ",
-        "dԁժᴅ",
-        "eеεҽᴇ",
-        "fғꜰ",
-        "gɡɢց",
-        "hһнհʜ",
-        "iіιɩıɪ",
-        "jјᴊյ",
-        "kкκᴋ",
-        "lӏʟⅼ",
-        "mмᴍ",
-        "nпηոɴ",
-        "oоοօᴏσ",
-        "pрρᴘ",
-        "qԛզ",
-        "rгʀ",
-        "sѕꜱ",
-        "tтτᴛ",
-        "uυսᴜ",
-        "vѵνᴠ",
-        "wԝωᴡ",
-        "xхχ",
-        "yуγүʏ",
-        "zᴢʐ",
-        "AАΑ",
-        "BВΒ",
-        "CСϹ",
-        "EЕΕ",
-        "HНΗ",
-        "IІΙӀ",
-        "JЈ",
-        "KКΚ",
-        "MМΜ",
-        "NΝ",
-        "OОΟ",
-        "PРΡ",
-        "QԚ",
-        "SЅ",
-        "TТΤ",
-        "WԜ",
-        "XХΧ",
-        "YҮΥ",
-        "ZΖ",
-    ]
-    for other in pair[1:]
-}
+_GROUPS = (  # a Latin letter, then letters of other scripts, and phonetic ones, drawn like it
+    "aаαɑᴀ bвʙᖯ cсϲᴄ dԁժᴅ eеεҽᴇ fғꜰ gɡɢց hһнհʜ iіιɩıɪ jјᴊյ kкκᴋ lӏʟⅼ mмᴍ nпηոɴ oоοօᴏσ pрρᴘ "
+    "qԛզ rгʀ sѕꜱ tтτᴛ uυսᴜ vѵνᴠ wԝωᴡ xхχ yуγүʏ zᴢʐ AАΑ BВΒ CСϹ EЕΕ HНΗ IІΙӀ JЈ KКΚ MМΜ NΝ "
+    "OОΟ PРΡ QԚ SЅ TТΤ WԜ XХΧ YҮΥ ZΖ"
+)
+_LOOK_ALIKES = {ord(other): group[0] for group in _GROUPS.split() for other in group[1:]}
 _LEET = np.zeros(128, np.uint32)
 for _digit, _letter in zip("013457@$!", "oieastasi", strict=True):
     _LEET[ord(_digit)] = ord(_letter)

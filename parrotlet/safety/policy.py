@@ -120,13 +120,9 @@ class _Reader:
             raise self.slip(f"{where} is an exact rule and has no limit; take it out")
         refuse = self.text(read["refuse"], f"{where}.refuse") if "refuse" in read else ""
         phrases = self.phrases(read.get("phrases", []), f"{where}.phrases")
-        return Category(
-            name=name,
-            action=cast(Mapping[Direction, Action], actions),  # the keys were checked
-            limit=cast(Mapping[Direction, float], limits),
-            phrases=phrases,
-            refuse=refuse,
-        )
+        checked = cast(Mapping[Direction, Action], actions)
+        limited = cast(Mapping[Direction, float], limits)
+        return Category(name=name, action=checked, limit=limited, phrases=phrases, refuse=refuse)
 
     def action(self, name: str, direction: str, action: Any, limits: Mapping[str, Any]) -> None:
         where = f"categories.{name}.action.{direction}"

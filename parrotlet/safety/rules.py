@@ -120,8 +120,5 @@ class Phrases:
     def matches(self, words: View) -> Iterator[Match]:
         """Where they are in a plain view."""
         for found in self.pattern.finditer(words.text):
-            yield Match(
-                self.category,
-                f"a phrase of the policy ({self.category})",
-                words.span(*found.span()),
-            )
+            named = f"a phrase of the policy ({self.category})"
+            yield Match(self.category, named, words.span(*found.span()))
