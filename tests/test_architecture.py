@@ -236,7 +236,7 @@ def test_modules_behind_names_are_seen() -> None:
 
 
 def test_sizes() -> None:
-    """The bounds of DESIGN section 2, and files and functions one can read."""
+    """The bounds ARCHITECTURE.md gives, and files and functions one can read."""
     counts = by_layer()
     weekend = sum(counts[layer] for layer in WEEKEND)
     assert weekend < 7_500, f"the weekend path has {weekend} lines of code"

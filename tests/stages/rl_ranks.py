@@ -56,7 +56,7 @@ def main(start: Path, out: Path) -> None:
         objective = PolicyObjective(clip=None, clip_high=None, kl=0.0, tally=tally)
         learner = wrap(Learner(model, objective), runtime)
         step = next(rounds.stream(model)(0))
-        state = type("State", (), {"learner": learner, "runtime": runtime})()
+        state = type("State", (), {"learner": learner, "runtime": runtime, "halvings": 0})()
         loss = _backward(state, step, _count(step, runtime))
         write_json(out / f"replies{runtime.rank}.json", [each.ids for each in rounds.last])
         if runtime.is_main:

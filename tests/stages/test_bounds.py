@@ -18,6 +18,7 @@ from parrotlet.stages.config_json import from_json, to_json
 from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
 from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
+from parrotlet.terminal.config_runs import PlanConfig
 from parrotlet.text import bpe
 from parrotlet.text.template import NATIVE
 
@@ -27,6 +28,7 @@ CONFIGS = (
     DpoConfig(start=Path("x")),
     RlConfig(start=Path("x")),
     TokenizeConfig(),
+    PlanConfig(),
 )
 
 

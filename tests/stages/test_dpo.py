@@ -20,7 +20,6 @@ from parrotlet.stages.dpo import dpo
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.sft import sft
 
-
 KEPT = "reference/reference.npy"
 
 
