@@ -53,13 +53,18 @@ class Verb:
 
 
 def plan_of_recipe(name: str) -> PlanConfig:
-    """What `parrotlet plan` assumes of a recipe: shape and size, where it counts tokens."""
+    """What `parrotlet plan` assumes of a recipe: its shape, and its tokens where it counts them."""
+    if name == "default":
+        return PlanConfig()
     base = recipe(name).pretrain
-    plan, budget = PlanConfig(recipe=name), base.budget
-    if budget.tokens is None:
-        return plan
-    plan = replace(plan, tokens=budget.tokens, batch_tokens=budget.batch_tokens)
-    return replace(plan, shape=base.shape, vocab_size=base.text.vocab_size)
+    budget = base.budget
+    return PlanConfig(
+        recipe=name,
+        shape=base.shape,
+        vocab_size=base.text.vocab_size,
+        tokens=budget.tokens or (budget.steps or 0) * budget.batch_tokens or None,
+        batch_tokens=budget.batch_tokens,
+    )
 
 
 VERBS = {

@@ -35,10 +35,9 @@ _NAMES: Mapping[Bounds, str] = {
     (0, 0.49): "smoothing",
     (0, 1000): "matrix_lr embedding_lr head_lr scalar_lr weight_decay anchor kl clip_ratio_high",
     (0, 10): "format_reward",
-    (0, 10**6): "lora_rank",
+    (0, 10**6): "lora_rank price",
     (1e-6, 10**6): "lora_alpha",
     (1e-9, 1): "top_p",
-    (0, 10**6 + 0.5): "price",
 }
 BOUNDS = {name: bounds for bounds, names in _NAMES.items() for name in names.split()}
 

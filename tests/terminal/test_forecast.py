@@ -95,5 +95,9 @@ def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert "22 blocks" in said
     assert "1024 GPUs cannot share the 256 rows" in said.replace("\n", " ")
     assert "2 dollars an" in said
+    assert main(["plan", "--recipe", "cpu", "--gpus", "1"]) == 0  # sized by minutes
+    assert "4 blocks" in capsys.readouterr().out
+    assert main(["plan", "--recipe", "shakespeare-long", "--gpus", "1"]) == 0  # by steps
+    assert "640 steps of 8,192" in " ".join(capsys.readouterr().out.split())
     assert main(["plan", "--depth", "2", "--price", "-1"]) == 2
     assert main(["plan", "--gpus", "0"]) == 2
