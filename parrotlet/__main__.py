@@ -10,6 +10,7 @@ import sys
 from typing import NoReturn
 
 from parrotlet import bootstrap
+from parrotlet.bootstrap_plan import SetupError, venv_python
 
 NEEDED = ("torch", "numpy", "tyro", "rich", "tiktoken", "rustbpe", "safetensors")
 
@@ -22,7 +23,7 @@ def main() -> int:
         bootstrap.check_python(sys.version_info[:2])
         if missing and is_clone:
             _run_inside(missing)
-    except bootstrap.SetupError as error:
+    except SetupError as error:
         print(error, file=sys.stderr)
         return 1
     from parrotlet.cli import main as command_line  # imports what may have been missing
@@ -34,17 +35,17 @@ def _run_inside(missing: "list[str]") -> NoReturn:
     """Run this command in `.venv`, which only `demo` makes."""
     root = bootstrap.ROOT
     if os.path.abspath(sys.prefix) == str(root / ".venv"):
-        raise bootstrap.SetupError(
+        raise SetupError(
             f"{missing[0]} is missing from .venv; delete that folder and run `make demo` or "
             "`python -m parrotlet demo` again"
         )
     if sys.argv[1:2] == ["demo"]:
         bootstrap.ensure_for_demo(root)
     elif not bootstrap.is_ready(root, ()):
-        raise bootstrap.SetupError(
+        raise SetupError(
             f"{missing[0]} is not installed; run `make demo` or `python -m parrotlet demo` first"
         )
-    command = [str(bootstrap.venv_python(root)), "-m", "parrotlet"] + sys.argv[1:]
+    command = [str(venv_python(root)), "-m", "parrotlet"] + sys.argv[1:]
     if os.name == "nt":  # there, exec would come back before the new process ends
         sys.exit(subprocess.call(command))
     os.execv(command[0], command)
