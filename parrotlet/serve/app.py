@@ -127,12 +127,8 @@ def _openai(service: Service) -> APIRouter:
             raise ApiError(404, "the filters of this server are off", "no_filters")
         found = await asyncio.to_thread(lambda: [filters.moderate(each) for each in texts])
         results = [
-            {
-                "flagged": each.flagged,
-                "categories": each.categories,
-                "category_scores": each.scores,
-            }
-            for each in found
+            {"flagged": m.flagged, "categories": m.categories, "category_scores": m.scores}
+            for m in found
         ]
         told = {"id": "modr", "model": f"parrotlet-{filters.version}", "results": results}
         return JSONResponse(told, headers=headers)
@@ -216,11 +212,8 @@ def _tokenized(service: Service, body: TokenizeBody) -> dict[str, Any]:
         prepare.check_size(service.limits, "prompt", [body.prompt or ""])
         ids = tokenizer.encode_document(body.prompt or "")
         ids = ids if body.add_special_tokens else ids[1:]
-    found: dict[str, Any] = {
-        "tokens": ids,
-        "count": len(ids),
-        "max_model_len": model.engine.length,
-    }
+    length = model.engine.length
+    found: dict[str, Any] = {"tokens": ids, "count": len(ids), "max_model_len": length}
     if body.return_token_strs:
         found["token_strs"] = [tokenizer.token_bytes(id).decode(errors="replace") for id in ids]
     return found

@@ -53,20 +53,12 @@ def chat(model: Served, body: ChatBody, limits: LimitsConfig, filters: Filters |
         prompt = render_prompt(conversation, tokenizer)
         _check_context(len(prompt), engine.length, "messages")
     num = body.n or 1
+    tools = {} if body.tool_choice == "none" else TOOLS
     answers = [
-        answer_to(
-            engine,
-            tokenizer,
-            conversation,
-            prompt,
-            settings,
-            {} if body.tool_choice == "none" else TOOLS,
-            filters=filters,
-            screened=screened,
-            choice=choice,
-        )
+        answer_to(engine, tokenizer, conversation, prompt, settings, tools,
+                  filters=filters, screened=screened, choice=choice)
         for choice in range(num)
-    ]
+    ]  # fmt: skip
     words = [TokenWords(tokenizer, prompt[-1]) for _ in answers]
     shape = ChatShape(words, logprobs=bool(body.logprobs))
     return Prepared(
@@ -100,18 +92,11 @@ def completion(
             ids = ids if read == text else _prompt_ids(model, read)[0]
         _check_context(len(ids), engine.length, "prompt")
         for choice in range(num):
+            within = settings.within(engine.length - len(ids))
             answers.append(
-                Answer(
-                    engine,
-                    tokenizer,
-                    ids,
-                    settings.within(engine.length - len(ids)),
-                    end=tokenizer.bos_id,
-                    filters=filters,
-                    screened=screened,
-                    choice=choice,
-                )
-            )
+                Answer(engine, tokenizer, ids, within, end=tokenizer.bos_id,
+                       filters=filters, screened=screened, choice=choice)
+            )  # fmt: skip
             begin = ids[0] if added else None
             words.append(TokenWords(tokenizer, begin if body.echo else ids[-1]))
             echoes.append(text if body.echo else None)
@@ -126,11 +111,8 @@ def _prompt_ids(model: Served, prompt: str | list[int]) -> tuple[list[int], int]
     if isinstance(prompt, str):
         return tokenizer.encode_document(prompt), 1
     if (highest := max(prompt)) >= tokenizer.vocab_size:
-        raise ApiError(
-            400,
-            f"there is no token {highest}; there are {tokenizer.vocab_size:,}",
-            param="prompt",
-        )
+        told = f"there is no token {highest}; there are {tokenizer.vocab_size:,}"
+        raise ApiError(400, told, param="prompt")
     return (prompt, 0) if prompt[0] == tokenizer.bos_id else ([tokenizer.bos_id, *prompt], 1)
 
 
@@ -153,9 +135,5 @@ def check_size(
 def _check_context(num: int, length: int, param: str) -> None:
     """ApiError for a prompt that leaves no room for an answer."""
     if num >= length:
-        raise ApiError(
-            400,
-            f"the prompt has {num} tokens and the model's context is {length}; shorten it",
-            "context_length_exceeded",
-            param,
-        )
+        told = f"the prompt has {num} tokens and the model's context is {length}; shorten it"
+        raise ApiError(400, told, "context_length_exceeded", param)

@@ -179,7 +179,7 @@ class Chunks:
         }
         if dropped:
             self._head["dropped_messages"] = dropped
-        self._usage = Usage()
+        self.counted = Usage()  # of the answers that have ended
 
     def begin(self) -> list[Json]:
         """What comes before the first piece."""
@@ -208,7 +208,7 @@ class Chunks:
                 yield self._chunk(self._shape.words(index, text, tokens))
                 text, tokens = "", []
             if isinstance(piece, Finish):
-                self._usage.add(piece, with_prompt=index % self._per_prompt == 0)
+                self.counted.add(piece, with_prompt=index % self._per_prompt == 0)
                 ended = self._chunk(self._shape.end(index, FINISH[piece.reason]))
                 yield ended | ({"filter": _decided(piece.verdict)} if piece.verdict else {})
             elif (choice := self._shape.other(index, piece)) is not None:
@@ -221,7 +221,7 @@ class Chunks:
 
     def usage(self) -> Json:
         """The chunk after all others, where it is asked for."""
-        return {**self._head, "choices": [], "usage": self._usage.json()}
+        return {**self._head, "choices": [], "usage": self.counted.json()}
 
     def fold(self, chunks: Iterable[Json]) -> Json:
         """The answer that all chunks make together."""
@@ -233,13 +233,8 @@ class Chunks:
                 choices[choice["index"]].append(choice)
         folded = [self._shape.fold(index, each) for index, each in enumerate(choices)]
         head = {**self._head, "object": self._shape.object}
-        whole = {**head, "choices": folded, "usage": self._usage.json()}
+        whole = {**head, "choices": folded, "usage": self.counted.json()}
         return whole | ({"filter": decided} if decided else {})
-
-    @property
-    def counted(self) -> Usage:
-        """The tokens of the answers that have ended."""
-        return self._usage
 
 
 def _decided(verdict: Verdict) -> Json:
