@@ -208,7 +208,8 @@ def _call(target: str, config: Any, extra: str = "") -> int:
 def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
     """The verb's configuration; tyro prints usage errors and exits with status 2."""
     default = verb.default(_given("--recipe", arguments) or "default") if verb.default else None
-    if default is not None and any(each.split("=")[0] in BUDGETS for each in arguments):
+    has_budget = default is not None and not isinstance(default, PlanConfig)
+    if has_budget and any(each.split("=")[0] in BUDGETS for each in arguments):
         # a budget that is given takes the place of the recipe's, whichever of the three it has
         none = replace(default.budget, steps=None, tokens=None, minutes=None)
         default = replace(default, budget=none)
