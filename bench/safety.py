@@ -3,7 +3,7 @@
     python bench/safety.py [--data FOLDER] [--train]
 
 Learned from: red_instruct (github.com/declare-lab/red-instruct), the instruction sets named in
-the file's card, and parrotlet/safety/templates.toml. Tested on, and never learned from: XSTest
+the file's card, and bench/safety_templates.toml. Tested on, and never learned from: XSTest
 (github.com/paul-rottger/exaggerated-safety), AdvBench (github.com/llm-attacks/llm-attacks),
 OpenAI's moderation samples (github.com/openai/moderation-api-release) and 2,000 harmless
 instructions chosen by hash. That they are apart is checked first; where they are not, nothing is
@@ -25,14 +25,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safety_fit import digest, fit, write
+from safety_texts import BENIGN, HELD_OUT, Corpora, check_apart
 
 from parrotlet.core.errors import ParrotletError
 from parrotlet.core.rundir import write_json
 from parrotlet.evals.interval import Score
 from parrotlet.safety.classifier import FILE, Classifier
 from parrotlet.safety.filters import Filters, load_filters
-from parrotlet.safety.fit import digest, fit, write
-from parrotlet.safety.labelled import BENIGN, HELD_OUT, Corpora, check_apart
 from parrotlet.world.entities import World
 from parrotlet.world.records import case
 
@@ -45,7 +45,7 @@ SOURCES = [
     "red_instruct: CatQA, HarmfulQA, DangerousQA (Apache-2.0)", "gpteacher (MIT)",
     "dolly_small (CC BY-SA 3.0, MIT)", "oasst_100 (Apache-2.0)", "self_instruct_seeds (Apache-2.0)",
     "sft_instruct_small (Apache-2.0)", "gsm8k train (MIT)", "identity_nanochat (MIT)",
-    "toolcall_demo (Apache-2.0)", "parrotlet/safety/templates.toml (ours)",
+    "toolcall_demo (Apache-2.0)", "bench/safety_templates.toml (ours)",
 ]  # fmt: skip
 CARD = {
     "name": "parrotlet's safety classifier",

@@ -61,7 +61,6 @@ TORCH_FREE = [
     "parrotlet.core.rundir",
     "parrotlet.safety.filter",
     "parrotlet.safety.filters",
-    "parrotlet.safety.fit",
     "parrotlet.tasks.sandbox",
     "parrotlet.tools.calculator",
     "parrotlet.evals.doctor",

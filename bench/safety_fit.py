@@ -18,11 +18,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
+from safety_texts import BENIGN, Labelled, place_of
 
 from parrotlet.core.rundir import write_file
 from parrotlet.safety.classifier import FORMAT, STRETCH, Classifier
 from parrotlet.safety.features import BUCKETS, features
-from parrotlet.safety.labelled import BENIGN, Labelled, place_of
 
 PENALTY = 0.5
 STEPS = 60

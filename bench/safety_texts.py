@@ -30,7 +30,7 @@ LONGEST = 1_200  # characters of a text that are read
 GRAM = 13  # so many words in a row in two texts: one was copied
 ALIKE = 0.8  # so large a share of common words in two short texts: the same
 BENIGN = "benign"
-TEMPLATES = Path(__file__).parent / "templates.toml"
+TEMPLATES = Path(__file__).with_name("safety_templates.toml")
 KINDS: Mapping[str, str] = {  # CatQA's categories, and subcategories where they differ
     "Illegal Activity": "illicit",
     "Child Abuse": "child_abuse",
