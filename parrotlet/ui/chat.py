@@ -18,12 +18,7 @@ from parrotlet.ui.store import Said, Store, Talk, branch
 MOST_MODELS = 3  # side by side
 WARM = 0.8  # the temperature of another try where 0 was chosen: the same words would come again
 RETRY = 2.0  # seconds between two looks for a server that does not answer
-SUGGESTIONS = (
-    "Who are you?",
-    "What is 17 + 25?",
-    "How many e are in letter?",
-    "Tell me a story.",
-)
+SUGGESTIONS = ("Who are you?", "What is 17 + 25?", "How many e are in letter?", "Tell me a story.")
 USER, MODEL = ":material/person:", ":material/eco:"
 
 
@@ -131,7 +126,7 @@ class ChatPage:
     def _user(self, request: Request, tree: dict[int, Said], said: Said) -> None:
         with (
             st.chat_message("user", avatar=USER),
-            st.container(horizontal=True, vertical_alignment="top", gap="small", wrap=False),
+            st.container(horizontal=True, gap="small", wrap=False, key=f"asked-{said.id}"),
         ):
             with st.container(width="stretch"):
                 show_parts(said.parts)

@@ -21,7 +21,7 @@ TOP = 100  # likeliest tokens that the server tells of
 BARS = 14
 OF = ("as the model says", "after these settings")
 MOST_SHOWN = 48  # tokens of an attention map one can read
-EXAMPLE = "My name is Théo. What is 17 + 25? How many naïve parrots are there?"
+EXAMPLE = "How many naïve parrots are there? My name is Théo. What is 17 + 2"
 
 
 @dataclass(frozen=True)
@@ -86,19 +86,20 @@ class InsidePage:
         st.html(f'<div class="tokens">{"".join(spans)}</div>')
         here = tokens[at]
         chance = here["logprob"]
-        bytes_ = " ".join(f"{each:02x}" for each in here["bytes"]) or "none"
-        with st.container(horizontal=True, gap="large"):
+        with st.container(horizontal=True, gap="large", key="metrics-token"):
             st.metric("token", _shown(_text(here)), width="content")
             st.metric("id", here["id"], width="content")
-            st.metric("bytes", bytes_, width="content")
+            st.metric("bytes", _hex(here), width="content")
             if chance is not None:
-                st.metric("the model gave it", f"{math.exp(chance):.1%}", width="content")
+                share = math.exp(chance)
+                told = "below 0.1%" if share < 0.001 else f"{share:.1%}"
+                st.metric("the model gave it", told, width="content")
         with st.expander("All tokens as a table", icon=":material/table:"):
             rows = [
                 {
                     "token": each["text"],
                     "id": each["id"],
-                    "bytes": " ".join(f"{byte:02x}" for byte in each["bytes"]),
+                    "bytes": _hex(each),
                     "probability": None if each["logprob"] is None else math.exp(each["logprob"]),
                     "learned": each["learned"],
                 }
@@ -161,10 +162,13 @@ def _span(index: int, token: Mapping[str, Any], here: bool) -> str:
     if token["learned"]:
         style += f"border-bottom: 3px solid hsl({hue}, 60%, 45%);"
     kind = " ".join(name for name, on in (("control", token["control"]), ("here", here)) if on)
-    bytes_ = " ".join(f"{each:02x}" for each in token["bytes"])
-    title = f"{index}: id {token['id']}, bytes {bytes_ or 'none'}"
+    title = f"{index}: id {token['id']}, bytes {_hex(token)}"
     text = escape(_text(token)).replace("\n", "↵\n")
     return f'<span class="{kind}" style="{style}" title="{escape(title)}">{text or "∅"}</span>'
+
+
+def _hex(token: Mapping[str, Any]) -> str:
+    return " ".join(f"{each:02x}" for each in token["bytes"]) or "none"
 
 
 def _shown(text: str) -> str:
@@ -221,7 +225,7 @@ def _next(found: Json) -> None:
             color=alt.Color(
                 "of:N",
                 scale=alt.Scale(domain=list(OF)),
-                legend=alt.Legend(orient="top", title=None),
+                legend=alt.Legend(orient="top", direction="vertical", title=None),
             ),
             tooltip=["token:N", "of:N", alt.Tooltip("share:Q", format=".2%")],
         )
@@ -249,7 +253,8 @@ def _lens(found: Json) -> None:
     squares = base.mark_rect(cornerRadius=4).encode(
         color=alt.Color("share:Q", scale=alt.Scale(domain=[0, 1]), legend=None)
     )
-    ink = alt.condition("datum.share > 0.45", alt.value("#ffffff"), alt.value("#7d8a83"))
+    on_full = "#07130d" if st.context.theme.type == "dark" else "#ffffff"
+    ink = alt.condition("datum.share > 0.45", alt.value(on_full), alt.value("#7d8a83"))
     labels = base.mark_text(fontSize=13).encode(text="text:N", color=ink)
     chart = (squares + labels).properties(height=34 * len(found["lens"]) + 40)
     st.altair_chart(chart, width="stretch", alt="what each layer would say")

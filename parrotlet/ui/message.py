@@ -48,7 +48,8 @@ def _show_text(text: str) -> None:
 def _show_call(call: Mapping[str, Any], result: str | None) -> None:
     with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         st.badge(words.plain(str(call["name"])), icon=":material/calculate:", color="green")
-        st.code(f"{call['arguments']}  =  {'…' if result is None else result}", language=None)
+        st.code(f"{call['arguments']}  =  {'…' if result is None else result}", language=None,
+                width="content", wrap_lines=True)  # fmt: skip
 
 
 def watch(running: Sequence[tuple[Any, Answer]]) -> None:
@@ -110,6 +111,8 @@ def numbers(said: Said, contexts: Mapping[str, int]) -> list[str]:
     facts = said.facts or {}
     found = [words.plain(said.model or "")]
     usage, first, seconds = facts.get("usage"), facts.get("first"), facts.get("seconds")
+    if usage and not usage["total_tokens"]:  # a filter spoke, and no model
+        return found
     if usage and seconds:
         found.append(f"{usage['completion_tokens'] / seconds:,.0f} tokens/s")
     if first is not None:

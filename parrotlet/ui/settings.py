@@ -18,6 +18,7 @@ PRESETS = {
     "One word": "Answer with one word.",
     "Teacher": "Explain every answer in simple words.",
 }
+KNOWN = {"text": ("text",), "tool_call": ("name", "arguments"), "tool_result": ("text",)}
 TITLE = 48  # characters
 LATEST = 30  # conversations in the list
 
@@ -46,16 +47,14 @@ def show_talks(store: Store, here: str | None) -> None:
     st.button("New chat", icon=":material/edit_square:", on_click=choose, args=(None,),
               width="stretch", shortcut="Ctrl+Shift+O")  # fmt: skip
     talks = store.talks()
+    if store.aside is not None:
+        st.caption(f":material/database: earlier conversations could not be read; they are kept in "
+                   f"{words.plain(store.aside.name)}")  # fmt: skip
     with st.container(key="talks"):
         for talk in talks[:LATEST]:
-            st.button(
-                words.plain(talk.title),
-                key=f"talk-{talk.id}",
-                type="secondary" if talk.id == here else "tertiary",
-                width="stretch",
-                on_click=choose,
-                args=(talk.id,),
-            )
+            st.button(words.plain(talk.title), key=f"talk-{talk.id}", width="stretch",
+                      type="secondary" if talk.id == here else "tertiary",
+                      on_click=choose, args=(talk.id,))  # fmt: skip
     if len(talks) > LATEST:
         more = {talk.id: talk.title for talk in talks[LATEST:]}
         picked = st.selectbox(f"{len(more)} more", list(more), index=None, key="more-talks",
@@ -114,18 +113,9 @@ def _read_message(value: Any, place: str) -> tuple[str, list[Json]]:
     if not isinstance(value, dict) or not isinstance(value.get("role"), str):
         raise ValueError(f"{place} has no role")
     parts = value.get("parts") or [{"type": "text", "text": value.get("content")}]
-    known = {
-        "text": {"text"},
-        "tool_call": {"name", "arguments"},
-        "tool_result": {"text"},
-    }
-    for part in parts if isinstance(parts, list) else [None]:
-        wanted = known.get(str(part.get("type"))) if isinstance(part, dict) else None
-        if (
-            part is None
-            or wanted is None
-            or not all(isinstance(part.get(name), str) for name in wanted)
-        ):
+    for part in parts if isinstance(parts, list) else [{}]:
+        wanted = KNOWN.get(str(part.get("type"))) if isinstance(part, dict) else None
+        if wanted is None or not all(isinstance(part.get(name), str) for name in wanted):
             raise ValueError(f"{place} has no text")
     return value["role"], parts
 
@@ -137,12 +127,10 @@ def show_menu(store: Store, talk: Talk, said: Sequence[Said]) -> None:
         if title.strip() and title != talk.title:
             store.change(talk.id, title=title.strip())
             st.rerun()
-        st.download_button("Export as JSON", as_json(talk, said), f"{talk.id}.json",
-                           "application/json", icon=":material/download:", width="stretch",
-                           on_click="ignore")  # fmt: skip
-        st.download_button("Export as Markdown", as_markdown(talk, said), f"{talk.id}.md",
-                           "text/markdown", icon=":material/download:", width="stretch",
-                           on_click="ignore")  # fmt: skip
+        for form, write, ending in (("JSON", as_json, "json"), ("Markdown", as_markdown, "md")):
+            st.download_button(f"Export as {form}", write(talk, said), f"{talk.id}.{ending}",
+                               icon=":material/download:", width="stretch",
+                               on_click="ignore")  # fmt: skip
         if st.button("Delete", icon=":material/delete:", width="stretch", key="delete",
                      help="The conversation and its thumbs"):  # fmt: skip
             store.delete(talk.id)

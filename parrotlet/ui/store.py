@@ -222,8 +222,8 @@ class Store:
             db.execute("UPDATE message SET thumb = ? WHERE id = ?", (thumb, number))
         self.write_preferences()
 
-    def write_preferences(self) -> int:
-        """Write every thumb as a line that `parrotlet dpo` reads; how many there are."""
+    def write_preferences(self) -> None:
+        """Write every thumb as a line that `parrotlet dpo` reads."""
         with self._open() as db:
             rated = db.execute("SELECT DISTINCT conversation FROM message WHERE thumb IS NOT NULL")
             talks = [row[0] for row in rated.fetchall()]
@@ -236,7 +236,6 @@ class Store:
                     lines.append(json.dumps({"messages": said, "label": each.thumb}))
         if lines or self.preferences.exists():
             write_file(self.preferences, "".join(f"{line}\n" for line in lines).encode())
-        return len(lines)
 
 
 def branch(tree: dict[int, Said], leaf: int | None) -> list[Said]:

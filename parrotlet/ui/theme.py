@@ -49,12 +49,21 @@ COMMON = {
 # the little that the theme cannot say: a calm column to read in, a list of conversations as a list
 STYLE = """<style>
 [data-testid="stSidebarUserContent"] { padding-top: 0; }
+[data-testid="stSidebarUserContent"] hr { margin: 0.4rem 0; }
 .st-key-talks { gap: 0.15rem; }
 .st-key-talks button { justify-content: flex-start; padding: 0.1rem 0.7rem; min-height: 2rem; }
 .st-key-talks button > div { justify-content: flex-start; min-width: 0; width: 100%; }
 .st-key-talks button p { overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
   text-align: left; }
-[data-testid="stChatMessage"] { padding: 0.7rem 1rem; gap: 0.7rem; }
+[data-testid="stMainBlockContainer"] { padding-top: 4.5rem; }
+[data-testid="stChatMessage"] { padding: 0.7rem 1rem; gap: 0.7rem; background: none; }
+[data-testid="stChatMessage"]:has([class*="st-key-asked-"]) {
+  background: color-mix(in srgb, currentColor 5%, transparent); }
+[data-testid="stChatMessageContent"] [data-testid="stVerticalBlock"] { gap: 0.5rem; }
+[data-testid="stPopoverButton"] div[aria-hidden="true"] { display: none; }
+.st-key-train-runs { min-width: min(18rem, 100%); }
+[class*="st-key-metrics-"] { row-gap: 0.7rem; }
+.st-key-inside-what button, .st-key-train-across button { min-height: 2.5rem; }
 [class*="st-key-facts-"] p { font-variant-numeric: tabular-nums; font-size: 0.8rem; }
 .tokens { line-height: 2.1; overflow-wrap: anywhere; }
 .tokens span { border-radius: 0.3rem; padding: 0.18rem 0.1rem; margin-right: 1px;

@@ -42,7 +42,7 @@ class TrainingPage:
                     icon=":material/show_chart:")  # fmt: skip
             return
         key = "train-runs"
-        given = [name for name in find_runs(self.runs) if found[name].is_relative_to(self._top())]
+        given = [name for name in found if found[name].is_relative_to(self._top())]
         kept = [name for name in st.session_state.get(key) or () if name in found]
         st.session_state[key] = kept or given[:3]
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -92,7 +92,7 @@ def _numbers(name: str, run: Run) -> None:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(f"**{words.plain(name)}**", width="content", anchors=False)
             st.badge(state, color="green" if run.finished else "orange")
-        with st.container(horizontal=True, gap="large"):
+        with st.container(horizontal=True, gap="large", key=f"metrics-{name}"):
             held = run.table["validation_loss"].dropna()
             st.metric("step", f"{int(last['step']):,} of {run.total:,}", width="content")
             st.metric("loss", f"{last['smooth']:.3f}", width="content")
@@ -126,8 +126,9 @@ def _y(scale: Scale) -> alt.Y:
 
 
 def _hue(runs: Mapping[str, Run], named: bool = True) -> alt.Color:
-    legend = alt.Legend(orient="top", title=None) if named and len(runs) > 1 else None
-    return alt.Color("run:N", scale=alt.Scale(domain=list(runs)), legend=legend)
+    legend = alt.Legend(orient="top", title=None, symbolOpacity=1)
+    shown = legend if named and len(runs) > 1 else None
+    return alt.Color("run:N", scale=alt.Scale(domain=list(runs)), legend=shown)
 
 
 def _tip(across: str) -> list[alt.Tooltip]:
