@@ -23,27 +23,46 @@ PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small langua
 OFTEN = ("capitals",) * 3 + ("one word",) * 2  # the hardest, given more often in training
 THREE = 0.3  # share of training cases of several orders that have three
 
-
-def _together(text: str) -> Sequence[Sequence[str]]:
-    """Orders that are given together: the names of each group joined by "+", groups by "|"."""
-    return tuple(tuple(each.strip().split("+")) for each in text.split("|"))
-
-
-# of training alone; no two orders of one are a pair of the test
-TRIPLES = _together(
-    "end+begin+called | end+begin+twice | called+thanks+question | capitals+thanks+question"
-    " | capitals+thanks+twice | capitals+end+called | capitals+end+twice"
-    " | capitals+called+question | capitals+called+thanks | capitals+called+one word"
-    " | thanks+question+twice"
+Pair = tuple[str, str]
+TRIPLES = (  # of training alone; no two of them are a pair of the test
+    ("end", "begin", "called"),
+    ("end", "begin", "twice"),
+    ("called", "thanks", "question"),
+    ("capitals", "thanks", "question"),
+    ("capitals", "thanks", "twice"),
+    ("capitals", "end", "called"),
+    ("capitals", "end", "twice"),
+    ("capitals", "called", "question"),
+    ("capitals", "called", "thanks"),
+    ("capitals", "called", "one word"),
+    ("thanks", "question", "twice"),
 )
-PAIRS: Mapping[str, Sequence[Sequence[str]]] = {
-    "train": _together(
-        "capitals+one word | capitals+end | capitals+called | capitals+twice | capitals+thanks"
-        " | capitals+question | one word+called | end+begin | end+called | end+twice"
-        " | begin+called | called+thanks | called+question | thanks+question | begin+twice"
-        " | thanks+twice | question+twice"
+PAIRS: Mapping[str, tuple[Pair, ...]] = {
+    "train": (
+        ("capitals", "one word"),
+        ("capitals", "end"),
+        ("capitals", "called"),
+        ("capitals", "twice"),
+        ("capitals", "thanks"),
+        ("capitals", "question"),
+        ("one word", "called"),
+        ("end", "begin"),
+        ("end", "called"),
+        ("end", "twice"),
+        ("begin", "called"),
+        ("called", "thanks"),
+        ("called", "question"),
+        ("thanks", "question"),
+        ("begin", "twice"),
+        ("thanks", "twice"),
+        ("question", "twice"),
     ),
-    "test": _together("capitals+begin | end+thanks | begin+question | called+twice"),
+    "test": (
+        ("capitals", "begin"),
+        ("end", "thanks"),
+        ("begin", "question"),
+        ("called", "twice"),
+    ),
 }
 
 
