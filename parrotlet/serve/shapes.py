@@ -238,7 +238,7 @@ class Chunks:
 
 
 def _decided(verdict: Verdict) -> Json:
-    return {name: getattr(verdict, name) for name in ("action", "category", "reason")}
+    return {name: getattr(verdict, name) for name in ("action", "category", "reason", "direction")}
 
 
 class Usage:

@@ -117,9 +117,11 @@ def validation(
     tally = Tally()
     objective = _objective(config, tally)
     total, count = 0.0, 0
+    model.eval()  # without dropout
     for batch in held.batches(micro_rows):
         total += float(objective(model, batch.to(device)))
         count += batch.count
+    model.train()
     alone = Runtime(device=device, compute_dtype=model.compute_dtype)
     seen = tally.means(alone)
     return {

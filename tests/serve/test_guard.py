@@ -219,6 +219,7 @@ def test_filters_judge_all_that_is_brought() -> None:
         answer = http.post(CHAT, json={"messages": messages}).json()
         assert answer["choices"][0]["finish_reason"] != "content_filter"
         assert answer["filter"]["action"] == "warn"
+        assert answer["filter"]["direction"] == "input"
         assert "earlier message was left out" in answer["filter"]["reason"]
         requests = models.all[0].engine.requests  # type: ignore[attr-defined]
         read = tokenizer().decode(list(requests.values())[-1].prompt)
