@@ -50,9 +50,9 @@ def read_until(process: subprocess.Popen[str], start: str) -> str:
 
 
 def children(process: subprocess.Popen[str]) -> list[int]:
-    """The processes it has started."""
-    listed = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
-    return [int(each) for each in listed.split()]
+    """The processes that its threads have started."""
+    listed = [each.read_text() for each in Path(f"/proc/{process.pid}/task").glob("*/children")]
+    return [int(each) for each in " ".join(listed).split()]
 
 
 def runs_still(pid: int) -> bool:
@@ -88,7 +88,9 @@ def test_a_server_that_dies_is_started_again_at_its_port(runs: Path, tmp_path: P
         (first,) = children(process)
         os.kill(first, signal.SIGKILL)
         command: list[str] = []
-        while "--port" not in command:  # until the new one is there, and is no copy of its parent
+        for _ in range(6000):  # until the new one is there, and is no copy of its parent
+            if "--port" in command:
+                break
             time.sleep(0.05)
             second = next((each for each in children(process) if each != first), None)
             with suppress(OSError):
