@@ -208,8 +208,8 @@ def _call(target: str, config: Any, extra: str = "") -> int:
 def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
     """The verb's configuration; tyro prints usage errors and exits with status 2."""
     default = verb.default(_given("--recipe", arguments) or "default") if verb.default else None
-    has_budget = default is not None and not isinstance(default, PlanConfig)
-    if has_budget and any(each.split("=")[0] in BUDGETS for each in arguments):
+    budgeted = any(each.split("=")[0] in BUDGETS for each in arguments)
+    if budgeted and default is not None and not isinstance(default, PlanConfig):
         # a budget that is given takes the place of the recipe's, whichever of the three it has
         none = replace(default.budget, steps=None, tokens=None, minutes=None)
         default = replace(default, budget=none)

@@ -450,7 +450,7 @@ def test_the_best_are_found_as_a_sort_finds_them(size: int) -> None:
     scores[2, : size // 2] = float("-inf")
     scores[3] = 0.0
     scores[4, -1] = 9.0
-    values, order = scores.sort(-1, descending=True, stable=True)
+    values, order = scores.sort(dim=-1, descending=True, stable=True)
     assert torch.equal(first_best(scores), order[:, 0])
     for count in (1, 20, 128):
         found = best(scores, count)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -92,6 +93,16 @@ def chat(api: Scripted, store: Store) -> Iterator[AppTest]:
     assert not page.exception
 
 
+def run_until(page: AppTest, done: Callable[[], bool]) -> None:
+    """The page run again until it is so: replies come in by threads of their own."""
+    for _ in range(1200):
+        if done():
+            return
+        time.sleep(0.05)
+        page.run()
+    raise AssertionError(str(page))
+
+
 def labels(page: AppTest) -> list[str]:
     return [each.label for each in page.button]
 
@@ -166,6 +177,7 @@ def test_what_is_set_is_what_is_asked_for(chat: AppTest, api: Scripted, store: S
     chat.text_input(key="set-seed").set_value("11")
     chat.toggle(key="set-tools").set_value(False).run()
     chat.chat_input[0].set_value("say hello").run()
+    run_until(chat, lambda: bool(api.asked))
     asked = api.asked[-1]
     assert asked["messages"][-1]["content"] == "say hello"
     assert asked["messages"][0] == {"role": "system", "content": "Be brief."}
@@ -186,10 +198,13 @@ def test_two_models_answer_side_by_side_and_one_is_better(
 ) -> None:
     chat.pills(key="set-models").set_value(["tuned", "raw"]).run()
     chat.chat_input[0].set_value("say the same").run()
+
+    def better() -> list[Any]:
+        return [each for each in chat.button if each.label == "This one is better"]
+
+    run_until(chat, lambda: len(better()) == 2)
     assert {each["model"] for each in api.asked[-2:]} == {"tuned", "raw"}
-    better = [each for each in chat.button if each.label == "This one is better"]
-    assert len(better) == 2
-    better[0].click().run()
+    better()[0].click().run()
     thumbs = [each.thumb for each in store.tree(store.talks()[0].id).values() if each.side]
     assert thumbs == [True, False]
 
