@@ -147,7 +147,8 @@ def set_aside(path: Path) -> Path:
 def lock(directory: Path) -> Iterator[None]:
     """Hold the run directory for this process; RunError where another process holds it.
 
-    The operating system lets go of the lock when the process ends, however it ends.
+    The operating system lets go of the lock when the process ends, however it ends. Files that a
+    killed process left half written (write_file's temporary ones) are cleared away.
     """
     try:
         directory.mkdir(parents=True, exist_ok=True)
@@ -163,6 +164,8 @@ def lock(directory: Path) -> Iterator[None]:
                 f"{directory} is in use by another process; wait for it, stop it, or choose "
                 "another --name"
             )
+        for leftover in filter(Path.is_file, directory.glob(".*.tmp-*")):
+            leftover.unlink(missing_ok=True)
         yield
 
 

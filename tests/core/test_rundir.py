@@ -214,6 +214,17 @@ def test_lock_keeps_another_process_out_until_it_ends(tmp_path: Path) -> None:
         pass
 
 
+def test_whoever_holds_the_lock_clears_away_what_a_killed_process_left(tmp_path: Path) -> None:
+    killed = "import os, sys; from pathlib import Path; from parrotlet.core import rundir\n"
+    killed += "os.replace = lambda *_: os._exit(9)\n"
+    killed += "rundir.write_file(Path(sys.argv[1]) / 'samples.jsonl', b'half')"
+    assert subprocess.run([sys.executable, "-c", killed, str(tmp_path)]).returncode == 9
+    assert len(list(tmp_path.glob("*.tmp-*"))) == 1
+    (tmp_path / ".other.tmp-1-ab").mkdir()  # an export under way
+    with lock(tmp_path):
+        assert [each.name for each in tmp_path.glob("*.tmp-*")] == [".other.tmp-1-ab"]
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="another call locks there")
 def test_a_disk_without_locks_is_not_another_process(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
