@@ -54,17 +54,16 @@ def _said(tool: Tool, arguments: str) -> str:
 
     def run() -> None:
         try:
-            future.set_result(tool.run(arguments))
-        except BaseException as error:
-            future.set_exception(error)
+            said = tool.run(arguments)
+        except ToolError as error:
+            said = f"error: {error}"
+        except BaseException as error:  # SystemExit too: a tool's mistake ends nobody's program
+            log.exception("the tool %s failed", tool.name)
+            said = f"error: {tool.name} failed ({type(error).__name__})"
+        future.set_result(said)
 
     threading.Thread(target=run, daemon=True).start()
     try:
         return future.result(PATIENCE)
-    except ToolError as error:
-        return f"error: {error}"
     except TimeoutError:
         return f"error: {tool.name} took longer than {PATIENCE:g} s"
-    except Exception as error:  # a mistake in the tool is not the model's, nor its reader's
-        log.exception("the tool %s failed", tool.name)
-        return f"error: {tool.name} failed ({type(error).__name__})"

@@ -5,6 +5,7 @@ The scripts go through the real scheduler and the real driver; only the model is
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Sequence
 from functools import cache
@@ -199,7 +200,11 @@ def test_what_goes_wrong_in_a_call_is_its_result(written: str, call: ToolCall, r
 
 @pytest.mark.parametrize(
     ("fault", "told"),
-    [("raises", "error: shout failed (ZeroDivisionError)"), ("hangs", "error: shout took longer")],
+    [
+        ("raises", "error: shout failed (ZeroDivisionError)"),
+        ("exits", "error: shout failed (SystemExit)"),
+        ("hangs", "error: shout took longer"),
+    ],
 )
 def test_a_tool_that_raises_or_hangs_does_not_take_the_reply_along(
     monkeypatch: pytest.MonkeyPatch, fault: str, told: str
@@ -207,6 +212,8 @@ def test_a_tool_that_raises_or_hangs_does_not_take_the_reply_along(
     released = threading.Event()
 
     def run(text: str) -> str:
+        if fault == "exits":
+            sys.exit(3)
         return str(1 / 0) if fault == "raises" else str(released.wait())
 
     broken = Tool(name="shout", description="", schema={}, run=run)

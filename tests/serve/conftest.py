@@ -7,7 +7,7 @@ from pathlib import Path
 
 import httpx2
 import pytest
-from tiny_server import Running, float32, save_tiny, serving
+from tiny_server import PATIENT, Running, float32, save_tiny, serving
 
 
 @pytest.fixture(scope="session")
@@ -22,12 +22,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def server(runs: Path) -> Iterator[Running]:
     """Both of them, served; the first one is the default."""
-    with serving(*float32(runs / "tiny", runs / "raw", "--inspect")) as running:
+    patience = ("--queue-timeout", str(PATIENT))
+    with serving(*float32(runs / "tiny", runs / "raw", "--inspect", *patience)) as running:
         yield running
 
 
 @pytest.fixture
 def http(server: Running) -> Iterator[httpx2.Client]:
     """A plain client of that server."""
-    with httpx2.Client(base_url=server.address, timeout=60) as client:
+    with httpx2.Client(base_url=server.address, timeout=PATIENT) as client:
         yield client

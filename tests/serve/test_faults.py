@@ -27,6 +27,7 @@ import httpx2
 import pytest
 from tiny_server import (
     ENDLESS,
+    PATIENT,
     InThread,
     float32,
     in_thread,
@@ -49,9 +50,10 @@ CRLF = "\r\n"
 
 def counts(small: int, ci: int, full: int) -> list[Any]:
     """How often a fault is made."""
-    wanted = [pytest.param(small), pytest.param(ci, marks=pytest.mark.slow)]
+    slow = [pytest.mark.slow, pytest.mark.timeout(7200)]
+    wanted = [pytest.param(small), pytest.param(ci, marks=slow)]
     if os.environ.get("PARROTLET_FAULTS") == "full":
-        wanted.append(pytest.param(full, marks=pytest.mark.slow))
+        wanted.append(pytest.param(full, marks=slow))
     return wanted
 
 
@@ -86,7 +88,7 @@ def read(client: socket.socket) -> bytes:
     """All that comes until the connection ends."""
     told = b""
     with client:
-        client.settimeout(60)
+        client.settimeout(PATIENT)
         while part := client.recv(65536):
             told += part
     return told
@@ -112,7 +114,7 @@ def test_f19_clients_that_leave_are_forgotten(runs: Path, count: int) -> None:
     rng = random.Random(count)
     limits = LimitsConfig(slots=4, queue=1000)
     with in_thread(tiny_models(runs, slots=4), limits=limits) as server:
-        httpx2.post(server.address + CHAT, json={**HELLO, "max_tokens": 1})
+        httpx2.post(server.address + CHAT, json={**HELLO, "max_tokens": 1}, timeout=PATIENT)
         threads, before = threading.active_count(), tasks(server)
         open_now: list[socket.socket] = []
         for _ in range(count):
@@ -132,7 +134,7 @@ def test_f19_clients_that_leave_are_forgotten(runs: Path, count: int) -> None:
         server.wait_until(lambda: is_quiet(server))
         server.wait_until(lambda: tasks(server) <= before)
         assert threading.active_count() <= threads + 32  # asyncio's pool of threads
-        again = httpx2.post(server.address + CHAT, json={**HELLO, "max_tokens": 5})
+        again = httpx2.post(server.address + CHAT, json={**HELLO, "max_tokens": 5}, timeout=PATIENT)
         assert again.status_code == 200
         assert all(not lane.live for lane in server.server.service.worker.lanes)
 
@@ -167,7 +169,9 @@ def test_f20_a_flood_of_the_impatient_leaves_the_server_free(runs: Path, count: 
                 return sum(await asyncio.gather(*[ask() for _ in range(count)]))
 
         assert asyncio.run(flood()) == count
-        answer = httpx2.post(server.address + CHAT, json={**HELLO, "max_tokens": 3}, timeout=60)
+        answer = httpx2.post(
+            server.address + CHAT, json={**HELLO, "max_tokens": 3}, timeout=PATIENT
+        )
         assert answer.status_code == 200
         server.wait_until(lambda: is_quiet(server))
 
@@ -178,13 +182,15 @@ def test_f21_overload_is_refused_and_the_accepted_are_right(runs: Path, seconds:
     limits = LimitsConfig(slots=4, queue=4, queue_timeout=5)
     body = {**HELLO, "max_tokens": 20, "temperature": 0}
     with in_thread(tiny_models(runs, slots=4), limits=limits) as server:
-        expected = httpx2.post(server.address + CHAT, json=body).json()["choices"][0]["message"]
+        expected = httpx2.post(server.address + CHAT, json=body, timeout=PATIENT).json()["choices"][
+            0
+        ]["message"]
         statuses: Counter[int] = Counter()
         health: list[float] = []
 
         async def ask(client: httpx2.AsyncClient, end: float) -> None:
             while time.monotonic() < end:
-                answer = await client.post(server.address + CHAT, json=body, timeout=60)
+                answer = await client.post(server.address + CHAT, json=body, timeout=PATIENT)
                 statuses[answer.status_code] += 1
                 if answer.status_code == 200:
                     assert answer.json()["choices"][0]["message"] == expected
@@ -194,7 +200,7 @@ def test_f21_overload_is_refused_and_the_accepted_are_right(runs: Path, seconds:
                     await asyncio.sleep(0.05)
 
         def watch(end: float) -> None:
-            with httpx2.Client() as client:
+            with httpx2.Client(timeout=PATIENT) as client:
                 while time.monotonic() < end:
                     begin = time.monotonic()
                     assert client.get(f"{server.address}/health").status_code == 200
@@ -223,7 +229,7 @@ def test_f21_whoever_waits_too_long_is_told_to_come_back() -> None:
         with slowed(server):
             first = connect(server, {**HELLO, "stream": True})
             server.wait_until(lambda: bool(server.server.service.models.all[0].engine.running))
-            second = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)
+            second = httpx2.post(server.address + CHAT, json=HELLO, timeout=PATIENT)
             assert second.status_code == 503 and second.json()["error"]["code"] == "overloaded"
             first.close()
         server.wait_until(lambda: is_quiet(server))
@@ -234,7 +240,7 @@ def test_f21_an_answer_has_a_deadline(stream: bool) -> None:
     with in_thread(scripted(ENDLESS), limits=LimitsConfig(deadline=0.3)) as server:
         with slowed(server):
             body = {**HELLO, "stream": stream}
-            answer = httpx2.post(server.address + CHAT, json=body, timeout=60)
+            answer = httpx2.post(server.address + CHAT, json=body, timeout=PATIENT)
         if stream:
             lines = answer.text.strip().split("\n\n")
             assert lines[-1] == "data: [DONE]"
@@ -264,7 +270,7 @@ def test_f21_crawling_clients_are_closed_and_others_answered(
         crawlers = [socket.create_connection((host, int(port))) for _ in range(count)]
         for index, crawler in enumerate(crawlers):
             crawler.sendall(begun[index % 4])
-        answer = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)
+        answer = httpx2.post(server.address + CHAT, json=HELLO, timeout=PATIENT)
         assert answer.json()["choices"][0]["message"]["content"] == "A"
         for index, crawler in enumerate(crawlers):
             assert read(crawler).startswith(b"HTTP/1.1 408") == (index % 4 == 3)
@@ -305,18 +311,18 @@ def kill_the_engine() -> tuple[bytes, InThread]:
 
         engine.step = fail
         told = read(client)
-        server.thread.join(60)
+        server.thread.join(PATIENT)
         return told, server
 
 
 def test_f22_damaged_weights_end_the_process_with_an_error(tmp_path: Path) -> None:
     save_tiny(tmp_path / "broken", scale=float("nan"))
     with serving(*float32(tmp_path / "broken")) as server:
-        ready = httpx2.get(f"{server.address}/ready")
-        answer = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)
+        ready = httpx2.get(f"{server.address}/ready", timeout=PATIENT)
+        answer = httpx2.post(server.address + CHAT, json=HELLO, timeout=PATIENT)
         assert ready.status_code == 200
         assert answer.status_code == 500 and answer.json()["error"]["code"] == "engine_stopped"
-        assert server.process.wait(60) == 1
+        assert server.process.wait(PATIENT) == 1
         assert "not numbers (NaN)" in server.output()
 
 
@@ -331,9 +337,9 @@ def test_f22_one_answer_that_fails_fails_alone() -> None:
 
     scripts = (script("xyz", "<|end|>"), script("abc", "<|end|>"))
     with in_thread(scripted(*scripts), filters=load_filters(more=[Broken()])) as server:
-        first = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)
+        first = httpx2.post(server.address + CHAT, json=HELLO, timeout=PATIENT)
         assert first.status_code == 500 and "bug" not in first.text
-        second = httpx2.post(server.address + CHAT, json=HELLO, timeout=60)
+        second = httpx2.post(server.address + CHAT, json=HELLO, timeout=PATIENT)
         assert second.json()["choices"][0]["message"]["content"] == "abc"
         assert is_quiet(server)
 
@@ -362,13 +368,13 @@ def stop_amid_streams(drain: float) -> list[str]:
         server.wait_until(lambda: sum(map(len, engine.fed.values())) > 20)
         server.server.handle_exit(signal.SIGTERM, None)
         if drain:
-            ready = httpx2.get(f"{server.address}/ready")
-            more = httpx2.post(server.address + CHAT, json=HELLO)
+            ready = httpx2.get(f"{server.address}/ready", timeout=PATIENT)
+            more = httpx2.post(server.address + CHAT, json=HELLO, timeout=PATIENT)
             assert ready.status_code == more.status_code == 503
             assert more.json()["error"]["code"] == "shutting_down"
         told = [events(read(client)) for client in clients]
         assert all(each[-1] == "[DONE]" for each in told)
-        server.thread.join(60)
+        server.thread.join(PATIENT)
         assert not server.thread.is_alive()
         return [each[-2]["choices"][0]["finish_reason"] for each in told]
 
@@ -376,12 +382,12 @@ def stop_amid_streams(drain: float) -> list[str]:
 def test_f23_a_real_signal_ends_a_real_process(runs: Path) -> None:
     with serving(*float32(runs / "tiny"), "--drain", "20") as server:
         body = {**HELLO, "stream": True, "n": 8, "min_tokens": 200}
-        with httpx2.stream("POST", server.address + CHAT, json=body, timeout=60) as stream:
+        with httpx2.stream("POST", server.address + CHAT, json=body, timeout=PATIENT) as stream:
             lines = stream.iter_lines()
             next(lines)
             server.process.send_signal(signal.SIGTERM)
             assert [line for line in lines if line][-1] == "data: [DONE]"
-        assert server.process.wait(60) == 0
+        assert server.process.wait(PATIENT) == 0
         assert "Traceback" not in server.output()
 
 
@@ -416,10 +422,10 @@ def test_f26_odd_machines(runs: Path, environment: dict[str, str | None]) -> Non
             assert "http://" in first, first
             address = first.split(" on ")[1].split()[0]
             body = {"messages": [{"role": "user", "content": "é 你好"}], "max_tokens": 5}
-            assert httpx2.post(address + CHAT, json=body, timeout=60).status_code == 200
+            assert httpx2.post(address + CHAT, json=body, timeout=PATIENT).status_code == 200
         finally:
             process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(PATIENT) == 0
 
 
 def test_f26_the_clock_may_jump(runs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -427,5 +433,7 @@ def test_f26_the_clock_may_jump(runs: Path, monkeypatch: pytest.MonkeyPatch) -> 
         now = iter(range(10**9, 0, -(10**7)))
         monkeypatch.setattr("parrotlet.serve.shapes.time.time", lambda: next(now))
         for _ in range(3):
-            answer = httpx2.post(server.address + CHAT, json={**HELLO, "max_tokens": 5}, timeout=60)
+            answer = httpx2.post(
+                server.address + CHAT, json={**HELLO, "max_tokens": 5}, timeout=PATIENT
+            )
             assert answer.status_code == 200 and answer.json()["created"] <= 10**9

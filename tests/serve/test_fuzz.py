@@ -14,7 +14,9 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from test_faults import counts
-from tiny_server import CONTEXT, Running, in_thread, script, scripted, tokenizer
+from tiny_server import CONTEXT, PATIENT, Running, in_thread, script, scripted, tokenizer
+
+from parrotlet.serve.config import LimitsConfig
 
 CHAT, COMPLETE = "/v1/chat/completions", "/v1/completions"
 QUIET = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large,
@@ -112,7 +114,11 @@ def test_f27_streamed_is_whole_and_stops_never_leak(count: int) -> None:
     """Over the wire: characters and stop strings split over tokens, chunks and reads."""
     models = scripted()
     engine: Any = models.all[0].engine
-    with in_thread(models) as server, httpx2.Client(base_url=server.address) as client:
+    limits = LimitsConfig(queue_timeout=PATIENT)
+    with (
+        in_thread(models, limits=limits) as server,
+        httpx2.Client(base_url=server.address, timeout=PATIENT) as client,
+    ):
 
         @bounded(count)
         @given(said=ids, stop=stops, chat=st.booleans(), logprobs=st.booleans())
