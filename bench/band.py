@@ -10,11 +10,49 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from parrotlet.core.rundir import write_json
-from parrotlet.evals.band import FOLDER, make_band, settings_of
+from parrotlet.evals.band import FOLDER, Band, settings_of
 from parrotlet.evals.curve import Curve, read_curves
+
+POINTS = 50
+DEVIATIONS = 3.0  # of the seeds, on each side
+LEAST = 0.01  # of the loss, on each side: another machine rounds differently
+
+
+def make_band(recipe: str, curves: Sequence[Curve]) -> Band:
+    """The band of finished runs of one stage with the same settings and several seeds."""
+    assert len(curves) >= 2, "one run has no spread"
+    shares = sorted({max(1, round(curves[0].total * k / POINTS)) for k in range(1, POINTS + 1)})
+    shown = [step / curves[0].total for step in shares]
+    table = [[_value(curve, share) for curve in curves] for share in shown]
+    means = [sum(row) / len(row) for row in table]
+    spreads = [
+        sum((each - mean) ** 2 for each in row) / (len(row) - 1)
+        for row, mean in zip(table, means, strict=True)
+    ]
+    points = []
+    for index, (share, mean) in enumerate(zip(shown, means, strict=True)):
+        near = spreads[max(0, index - 2) : index + 3]  # few seeds: the spread of neighbours counts
+        half = max(DEVIATIONS * math.sqrt(sum(near) / len(near)), LEAST * abs(mean))
+        points.append((round(share, 5), round(mean - half, 5), round(mean + half, 5)))
+    totals = [curve.total for curve in curves]
+    return Band(
+        recipe=recipe,
+        stage=curves[0].verb,
+        runs=len(curves),
+        steps=(min(totals), max(totals)),
+        settings=settings_of(curves[0].config or {}),
+        points=tuple(points),
+    )
+
+
+def _value(curve: Curve, share: float) -> float:
+    """The smoothed loss where that share of the run was done."""
+    return curve.smooth[min(len(curve.smooth), max(1, round(share * curve.total))) - 1]
 
 
 def bands(recipe: str, runs: list[Path], folder: Path) -> list[Path]:

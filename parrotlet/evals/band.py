@@ -17,11 +17,9 @@ from typing import Any, Literal
 
 from parrotlet.core.rundir import RECIPE, read_json
 from parrotlet.evals.curve import Curve, smoothed, window_of
+from parrotlet.world.records import fingerprint
 
 FOLDER = Path(__file__).parent.parent / "bands"
-POINTS = 50
-DEVIATIONS = 3.0  # of the seeds, on each side
-LEAST = 0.01  # of the loss, on each side: another machine rounds differently
 LENGTHS = 1.5  # a run may be this many times longer or shorter than those of the band
 NOT_SETTINGS = ("recipe", "run", "prompts")  # how a run is named and watched
 RHYTHM = ("micro_tokens", "evaluate_every", "save_every", "save_seconds", "sample_seconds")
@@ -75,8 +73,8 @@ class Verdict:
 def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """What of a run's configuration decides its curve, as JSON.
 
-    Files of data count by their size, wherever they lie; what a fine-tuning starts from by the
-    settings of that run.
+    Files of data count by their size, wherever they lie, the embedded world by what it yields; what
+    a fine-tuning starts from counts by the settings of that run.
     """
     settings = {name: value for name, value in config.items() if name not in NOT_SETTINGS}
     budget = settings.get("budget") or {}
@@ -84,6 +82,8 @@ def settings_of(config: Mapping[str, Any]) -> dict[str, Any]:
     data = dict(settings.get("data") or {})
     data["data"] = [_size(Path(each)) for each in data.get("data") or ()]
     settings["data"] = data
+    if not data["data"]:
+        settings["world"] = fingerprint()
     start = settings.pop("start", None)
     if start is not None:
         recipe = Path(start) / RECIPE
@@ -138,35 +138,3 @@ def judge(losses: Sequence[float], step: int, total: int, band: Band | None) -> 
 def compare(curve: Curve, band: Band | None) -> Verdict | None:
     """Where a run stands now against its band."""
     return judge(curve.losses, curve.steps[-1], curve.total, band)
-
-
-def make_band(recipe: str, curves: Sequence[Curve]) -> Band:
-    """The band of finished runs of one stage with the same settings and several seeds."""
-    assert len(curves) >= 2, "one run has no spread"
-    shares = sorted({max(1, round(curves[0].total * k / POINTS)) for k in range(1, POINTS + 1)})
-    shown = [step / curves[0].total for step in shares]
-    table = [[_value(curve, share) for curve in curves] for share in shown]
-    means = [sum(row) / len(row) for row in table]
-    spreads = [
-        sum((each - mean) ** 2 for each in row) / (len(row) - 1)
-        for row, mean in zip(table, means, strict=True)
-    ]
-    points = []
-    for index, (share, mean) in enumerate(zip(shown, means, strict=True)):
-        near = spreads[max(0, index - 2) : index + 3]  # few seeds: the spread of neighbours counts
-        half = max(DEVIATIONS * math.sqrt(sum(near) / len(near)), LEAST * abs(mean))
-        points.append((round(share, 5), round(mean - half, 5), round(mean + half, 5)))
-    totals = [curve.total for curve in curves]
-    return Band(
-        recipe=recipe,
-        stage=curves[0].verb,
-        runs=len(curves),
-        steps=(min(totals), max(totals)),
-        settings=settings_of(curves[0].config or {}),
-        points=tuple(points),
-    )
-
-
-def _value(curve: Curve, share: float) -> float:
-    """The smoothed loss where that share of the run was done."""
-    return curve.smooth[min(len(curve.smooth), max(1, round(share * curve.total))) - 1]

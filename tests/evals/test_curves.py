@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import math
 import random
@@ -13,14 +14,26 @@ import pytest
 
 from parrotlet.core.errors import RunError
 from parrotlet.evals import doctor
-from parrotlet.evals.band import FOLDER, Band, band_for, band_of, compare, make_band, settings_of
+from parrotlet.evals.band import FOLDER, Band, band_for, band_of, compare, settings_of
 from parrotlet.evals.curve import Curve, read_curves, smoothed
 from parrotlet.evals.spikes import border_drops, loss_spikes, repeating_places
 from parrotlet.recipes import recipe
 from parrotlet.stages.config_json import to_json
+from parrotlet.world.documents import DOCUMENTS
+from parrotlet.world.records import fingerprint
 
+BENCH = Path(__file__).parent.parent.parent / "bench/band.py"
 Change = Callable[[dict[str, Any]], None]
 STEPS = 600
+
+
+def bench_band() -> Any:
+    """bench/band.py, which makes bands."""
+    spec = importlib.util.spec_from_file_location("bench_band", BENCH)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def curve(
@@ -179,7 +192,7 @@ def test_smoothing_by_hand() -> None:
 
 
 def band(**changes: Any) -> Band:
-    made = make_band("demo", [curve(seed=seed, **changes) for seed in range(3)])
+    made = bench_band().make_band("demo", [curve(seed=seed, **changes) for seed in range(3)])
     assert made.runs == 3 and made.steps == (STEPS, STEPS) and len(made.points) == 50
     return made
 
@@ -242,6 +255,21 @@ def test_a_band_belongs_to_settings(tmp_path: Path) -> None:
     assert band_of(config, "pretrain", tmp_path) is None
 
 
+def test_a_band_belongs_to_a_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = to_json(recipe("smoke").pretrain)
+    assert band_of(config, "pretrain") is not None
+    kind, (weight, maker) = next(iter(DOCUMENTS.items()))
+    monkeypatch.setitem(DOCUMENTS, kind, (100 * weight, maker))
+    fingerprint.cache_clear()
+    try:
+        assert band_of(config, "pretrain") is None
+        text = tmp_path / "input.txt"
+        text.write_text("abc")
+        assert "world" not in settings_of({"data": {"data": [str(text)]}})
+    finally:
+        fingerprint.cache_clear()
+
+
 def test_reading_runs(tmp_path: Path) -> None:
     with pytest.raises(RunError, match="no such folder"):
         read_curves(tmp_path / "missing")
@@ -268,5 +296,7 @@ def test_shipped_bands_are_those_of_their_recipes(path: Path) -> None:
     wanted.pop("start", None)
     stored = dict(found.settings)
     stored.pop("start", None)
+    if stored["data"]["data"]:  # made from a file, which the recipe alone does not name
+        wanted.pop("world")
     stored["data"] = {**stored["data"], "data": wanted["data"]["data"]}
     assert stored == wanted
