@@ -6,8 +6,9 @@ message, and the first piece says so. One reply and hundreds take the same way.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from typing import Any
 
 from parrotlet.chat.answer import Answer, GenerateSettings, drive
 from parrotlet.chat.call_runner import CallRunner
@@ -62,8 +63,12 @@ def replies(
     *,
     filters: Filters | None = None,
     most_calls: int = MOST_CALLS,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> list[Message]:
-    """The answer to each conversation, as many at once as the engine has slots."""
+    """The answer to each conversation, as many at once as the engine has slots.
+
+    watch: what the pieces go through, which may end it by an exception.
+    """
     screened = [screen(each, filters) for each in conversations]
     said: list[list[Piece]] = [list(each.refusal) for each in screened]
     places = [index for index, each in enumerate(screened) if not each.refusal]
@@ -72,7 +77,7 @@ def replies(
         for place in places
     ]
     with closing(drive(engine, answers)) as pieces:
-        for index, piece in pieces:
+        for index, piece in watch(pieces):
             said[places[index]].append(piece)
     return [fold(each) for each in said]
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -54,9 +54,11 @@ class JsonLines:
 
     def cut(self, step: int) -> None:
         """Forget every line after `step`, and a torn last line."""
-        kept = [record for record in self if record["step"] <= step]
-        lines = "".join(_line(record) for record in kept)
-        write_file(self.path, lines.encode())
+        self.rewrite([record for record in self if record["step"] <= step])
+
+    def rewrite(self, records: Iterable[Mapping[str, Any]]) -> None:
+        """Put these in the place of all lines, at once."""
+        write_file(self.path, "".join(map(_line, records)).encode())
 
 
 def _line(record: Mapping[str, Any]) -> str:

@@ -12,18 +12,26 @@ import torch
 
 from parrotlet.data.batch import Batch
 from parrotlet.model.model import Model
-from parrotlet.train.losses import next_token
+from parrotlet.train.losses import Objective, next_token
 
 
 @torch.no_grad()
-def summed_loss(model: Model, batches: Iterable[Batch], device: torch.device) -> tuple[float, int]:
-    """Negative log-likelihood in nats summed over all targets, and how many they are."""
+def summed_loss(
+    model: Model,
+    batches: Iterable[Batch],
+    device: torch.device,
+    objective: Objective = next_token,
+) -> tuple[float, int]:
+    """The objective without dropout, summed over all batches, and their count.
+
+    By default: negative log-likelihood in nats, and the number of targets.
+    """
     training = model.training
     model.eval()
     total, count = 0.0, 0  # a Python float has 64 bits
     try:
         for batch in batches:
-            total += float(next_token(model, batch.to(device)))
+            total += float(objective(model, batch.to(device)))
             count += batch.count
     finally:
         model.train(training)

@@ -6,8 +6,9 @@ that a report can show it. Not covered: choosing tasks, and several samples of o
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from parrotlet.chat.answer import GenerateSettings
 from parrotlet.chat.reply import fit, replies
@@ -49,16 +50,19 @@ def run_task(
     tools: Mapping[str, Tool],
     settings: GenerateSettings = GREEDY,
     limit: int | None = None,
+    watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Result:
     """Grade the model on the first `limit` examples, or on all; UsageError for a limit below 1.
 
+    watch: what the pieces of replies go through, which may end it by an exception.
     An example whose last message leaves no room for an answer in the context is not passed.
     """
     if limit is not None and limit < 1:
         raise UsageError(f"a limit of {limit} examples tests nothing; use 1 or more, or leave it")
     examples = [task[index] for index in range(min(limit or len(task), len(task)))]
     asked = [index for index, each in enumerate(examples) if _fits(engine, tokenizer, each)]
-    said = replies(engine, tokenizer, [examples[index].prompt for index in asked], settings, tools)
+    prompts = [examples[index].prompt for index in asked]
+    said = replies(engine, tokenizer, prompts, settings, tools, watch=watch)
     answers = dict(zip(asked, said, strict=True))
     passed = 0.0
     failures = []

@@ -6,8 +6,6 @@ before the first step, and kept beside the pairs.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +16,7 @@ from parrotlet.core.errors import DataError
 from parrotlet.core.rundir import read_json
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.data.conversations import Notes, Rules, conversation_files
+from parrotlet.data.conversations import Notes, Rules
 from parrotlet.data.packing import PackedRows
 from parrotlet.data.pairs import (
     REFERENCE,
@@ -31,19 +29,21 @@ from parrotlet.data.pairs import (
 )
 from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.preferences import Pair, read_preferences
+from parrotlet.evals.bpb import summed_loss
 from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_dpo import DpoConfig, PairDataConfig
-from parrotlet.stages.config_json import to_json, with_absolute_paths
+from parrotlet.stages.config_json import with_absolute_paths
 from parrotlet.stages.opening import Ground, check_budget, tuning
 from parrotlet.stages.plan import Plan, make_plan, row_length
-from parrotlet.stages.record import gone, settled
+from parrotlet.stages.record import key_of, settled
 from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
 from parrotlet.stages.show import say_notes
 from parrotlet.tasks.world_pairs import WorldPairs
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
+from parrotlet.train.drive import StopFlag
 from parrotlet.train.losses_pairs import PairObjective, reply_logprobs
 from parrotlet.train.parallel import on_main
 from parrotlet.train.tally import Tally
@@ -63,7 +63,13 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
         start, runtime = ground.start, ground.runtime
         context = row_length(config.context, start.config)
         data = ground.directory / "data"
-        key = _key(config, start, context, data)
+        key = key_of(
+            data / "validation" / REFERENCE / MANIFEST,
+            [context, config.run.seed],
+            config.data,
+            [config.start],
+            (start.path / MANIFEST).read_bytes(),  # its weights and tokenizer
+        )
         on_main(lambda: _prepare_pairs(config, ground, context, key, display), runtime)
         on_main(lambda: _prepare_reference(config, start, runtime, data, key, display), runtime)
         train, held = (_open(data / side, key) for side in SIDES)
@@ -94,7 +100,7 @@ def _stage(config: DpoConfig, ground: Ground, plan: Plan, train: PairRows, held:
         budget=config.budget,
         optim=config.optim,
         lora=config.lora,
-        evaluate=lambda model: validation(config, model, held, plan.micro_rows, device),
+        evaluate=lambda model, stop: validation(config, model, held, plan.micro_rows, device, stop),
         sample=lambda model: answers(model, tokenizer, config.prompts),
         start=ground.start,
         tally=tally,
@@ -109,40 +115,24 @@ def _objective(config: DpoConfig, tally: Tally) -> PairObjective:
     )
 
 
-@torch.no_grad()
 def validation(
-    config: DpoConfig, model: Model, held: PairRows, micro_rows: int, device: torch.device
+    config: DpoConfig,
+    model: Model,
+    held: PairRows,
+    micro_rows: int,
+    device: torch.device,
+    stop: StopFlag,
 ) -> Mapping[str, float]:
     """The loss a pair and what the tally saw, over all held-out pairs, on this rank alone."""
     tally = Tally()
-    objective = _objective(config, tally)
-    total, count = 0.0, 0
-    model.eval()  # without dropout
-    for batch in held.batches(micro_rows):
-        total += float(objective(model, batch.to(device)))
-        count += batch.count
-    model.train()
+    batches = stop.watch(held.batches(micro_rows))
+    total, count = summed_loss(model, batches, device, _objective(config, tally))
     alone = Runtime(device=device, compute_dtype=model.compute_dtype)
     seen = tally.means(alone)
     return {
         "validation_loss": total / max(1, count),
         **{f"validation_{name}": seen[name] for name in VALIDATED},
     }
-
-
-def _key(config: DpoConfig, start: Checkpoint, context: int, directory: Path) -> str:
-    """What the pairs and the reference are made from, as one hash; what it was when they were made,
-    where either is gone."""
-    made = directory / "validation" / REFERENCE / MANIFEST
-    if made.exists() and gone([config.start, *config.data.data]):
-        return str(read_json(made)["key"])
-    digest = hashlib.sha256()
-    made_from = [context, config.run.seed, to_json(config.data)]
-    digest.update(json.dumps(made_from, sort_keys=True).encode())
-    digest.update((start.path / MANIFEST).read_bytes())  # its weights and tokenizer
-    for path in conversation_files(config.data.data) if config.data.data else ():
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def _prepare_pairs(

@@ -31,6 +31,7 @@ from parrotlet.stages.tokenizer import (
 )
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.checkpoint import Checkpoint
+from parrotlet.train.drive import StopFlag
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import on_main
 from parrotlet.world.source import WithTalk, WorldDocuments, WorldWords
@@ -153,16 +154,18 @@ def _stage(
         plan=plan,
         budget=config.budget,
         optim=config.optim,
-        evaluate=lambda model: validation(model, shards, plan, runtime),
+        evaluate=lambda model, stop: validation(model, shards, plan, runtime, stop),
         sample=lambda model: continuations(model, tokenizer, config.prompts, SETTINGS),
         start=start,
     )
 
 
-def validation(model: Model, shards: Shards, plan: Plan, runtime: Runtime) -> Mapping[str, float]:
+def validation(
+    model: Model, shards: Shards, plan: Plan, runtime: Runtime, stop: StopFlag
+) -> Mapping[str, float]:
     """Loss and bits per byte on validation text, at most EVALUATION_TOKENS of it."""
     if len(shards.validation) < 2:
         return {}
     part = shards.validation.head(EVALUATION_TOKENS)
     batches = evaluation_batches(part, plan.context, max(1, 8192 // plan.context))
-    return bits_per_byte(model, batches, part.num_bytes, runtime.device)
+    return bits_per_byte(model, stop.watch(batches), part.num_bytes, runtime.device)

@@ -7,6 +7,8 @@ run takes it from here, whatever the machine, the number of ranks or the environ
 from __future__ import annotations
 
 import glob
+import hashlib
+import json
 import platform
 import subprocess
 from collections.abc import Iterator, Mapping, Sequence
@@ -19,7 +21,10 @@ from parrotlet import __version__
 from parrotlet.core.errors import RunError, UsageError
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
 from parrotlet.data.arrays import MANIFEST
+from parrotlet.data.conversations import conversation_files
+from parrotlet.stages.config_dpo import PairDataConfig
 from parrotlet.stages.config_json import from_json, to_json
+from parrotlet.stages.config_sft import SftDataConfig
 from parrotlet.text.tokenizer import FILE_NAME
 from parrotlet.train.checkpoint import steps_in
 
@@ -97,6 +102,25 @@ def settled(directory: Path) -> Mapping[str, Any]:
 def gone(paths: Sequence[Path]) -> list[Path]:
     """Those of files, folders and globs that stand for nothing any more."""
     return [path for path in paths if not path.exists() and not glob.glob(str(path))]
+
+
+def key_of(
+    made: Path,
+    facts: Sequence[Any],
+    data: SftDataConfig | PairDataConfig,
+    start: Sequence[Path] = (),
+    more: bytes = b"",
+) -> str:
+    """What prepared data is made from, as one hash: facts, settings, `more`, and the files' bytes.
+
+    Where `start` or a file is gone: what it was when the manifest `made` was written.
+    """
+    if made.exists() and gone([*start, *data.data]):
+        return str(read_json(made)["key"])
+    digest = hashlib.sha256(json.dumps([*facts, to_json(data)], sort_keys=True).encode() + more)
+    for path in conversation_files(data.data) if data.data else ():
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def settle(directory: Path, facts: Mapping[str, Any]) -> None:

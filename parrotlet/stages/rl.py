@@ -34,6 +34,7 @@ from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.toolbox import TOOLS
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
+from parrotlet.train.drive import StopFlag
 from parrotlet.train.losses_policy import PolicyObjective
 from parrotlet.train.tally import Tally
 
@@ -68,7 +69,7 @@ def rl(config: RlConfig, display: Display, tasks: tuple[Task, Task] | None = Non
             budget=config.budget,
             optim=config.optim,
             lora=config.lora,
-            evaluate=lambda model: pass_at_1(model, tokenizer, held, config),
+            evaluate=lambda model, stop: pass_at_1(model, tokenizer, held, config, stop),
             sample=lambda model: rounds.table(),
             start=start,
             tally=tally,
@@ -97,6 +98,11 @@ def _check(config: RlConfig, start: Checkpoint) -> None:
         )
     if policy.updates > 1 and policy.clip_ratio is None:
         raise UsageError(f"--updates {policy.updates} of one round need --clip-ratio, such as 0.2")
+    if config.optim.dropout:
+        raise UsageError(
+            f"--dropout {config.optim.dropout:g}: replies are sampled without dropout, so another "
+            "model would be trained than the one that gave them; leave it at 0"
+        )
     if rollout.questions * rollout.samples < policy.updates:
         raise UsageError(f"--updates {policy.updates} are more than the replies of a round")
 
@@ -138,7 +144,7 @@ def tasks_of(config: RlConfig) -> tuple[Task, Task]:
 
 
 def pass_at_1(
-    model: Model, tokenizer: Tokenizer, held: Task, config: RlConfig
+    model: Model, tokenizer: Tokenizer, held: Task, config: RlConfig, stop: StopFlag
 ) -> Mapping[str, float]:
     """The grade of greedy replies to the held-out cases, with its 95% interval."""
     slots = min(config.rollout.slots, config.goal.held_out)
@@ -146,7 +152,8 @@ def pass_at_1(
     greedy = GenerateSettings(
         max_tokens=config.rollout.max_tokens, sampling=SamplingSettings(temperature=0.0)
     )
+    limit = config.goal.held_out
     score = run_task(
-        engine, tokenizer, held, tools=TOOLS, settings=greedy, limit=config.goal.held_out
+        engine, tokenizer, held, tools=TOOLS, settings=greedy, limit=limit, watch=stop.watch
     ).score
     return {"pass_at_1": score.rate, "pass_at_1_low": score.low, "pass_at_1_high": score.high}

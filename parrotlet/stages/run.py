@@ -33,7 +33,7 @@ from parrotlet.stages.show import show_batch
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
-from parrotlet.train.drive import Hooks, Progress, Rhythm, drive
+from parrotlet.train.drive import Hooks, Progress, Rhythm, StopFlag, drive, is_owed
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import Objective
 from parrotlet.train.parallel import (
@@ -74,7 +74,7 @@ class Stage:
     plan: Plan
     budget: BudgetConfig
     optim: OptimizerConfig
-    evaluate: Callable[[Model], Mapping[str, float]]
+    evaluate: Callable[[Model, StopFlag], Mapping[str, float]]
     sample: Callable[[Model], Mapping[str, str]]
     start: Checkpoint | None = None  # the weights to begin from; None: fresh ones
     lora: LoraConfig | None = None  # learn low-rank products instead of the weights
@@ -117,7 +117,8 @@ def run_stage(
     last = last or checkpoints.newest(directory)
     plan = _settled(stage, run, runtime, directory, display)
     assert plan.steps is not None
-    if last is not None and last.step >= plan.steps:
+    metrics = JsonLines(directory / METRICS)
+    if last is not None and last.step >= plan.steps and not is_owed(metrics):
         display.say(f"{directory} is done: {last.step} of {plan.steps} steps")
         return True
     state = new_state(stage, run.seed, runtime)
@@ -139,7 +140,7 @@ def run_stage(
 
     hooks = Hooks(
         save=save,
-        evaluate=lambda state: stage.evaluate(state.model),
+        evaluate=lambda state, stop: stage.evaluate(state.model, stop),
         sample=lambda state: stage.sample(state.model),
         show=display.show,
         measure=measure,
@@ -161,14 +162,14 @@ def run_stage(
         schedule=make_schedule(stage.optim, plan.steps),
         clip=stage.optim.clip,
         hooks=hooks,
-        metrics=JsonLines(directory / METRICS),
+        metrics=metrics,
         samples=JsonLines(directory / SAMPLES),
     )
 
 
 def _keep_before(stage: Stage, model: Model, directory: Path, display: Display) -> None:
     """Say and keep what the model can do before the first step."""
-    found = {name: round(value, 4) for name, value in stage.evaluate(model).items()}
+    found = {name: round(value, 4) for name, value in stage.evaluate(model, StopFlag()).items()}
     display.say("before: " + ", ".join(f"{name} {value}" for name, value in found.items()))
     settle(directory, {"before": found})
 
@@ -194,6 +195,7 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
             ranks=runtime.world_size,
         ),
         runtime=runtime,
+        seed=seed,
     )
 
 

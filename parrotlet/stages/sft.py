@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from parrotlet.core.errors import DataError, UsageError
-from parrotlet.core.rundir import read_json
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.data.conversations import Notes, Rules, conversation_files, read_conversations
+from parrotlet.data.conversations import Notes, Rules, read_conversations
 from parrotlet.data.packing import PackedRows, pack_rows
 from parrotlet.data.permutation import derive_key, permute
 from parrotlet.evals.bpb import mean_loss
 from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
-from parrotlet.stages.config_json import to_json, with_absolute_paths
+from parrotlet.stages.config_json import with_absolute_paths
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 from parrotlet.stages.opening import check_budget, tuning
 from parrotlet.stages.plan import Plan, make_plan, row_length
-from parrotlet.stages.record import gone, settled
+from parrotlet.stages.record import gone, key_of, settled
 from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
 from parrotlet.stages.show import say_notes, show_conversation
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
+from parrotlet.train.drive import StopFlag
 from parrotlet.train.losses import next_token
 from parrotlet.train.parallel import on_main
 from parrotlet.world.entities import World
@@ -46,7 +44,8 @@ def sft(config: SftConfig, display: Display) -> Path | None:
         start, tokenizer, runtime = ground.start, ground.tokenizer, ground.runtime
         context = row_length(config.context, start.config)
         data = ground.directory / "data"
-        key = _key(config, tokenizer, context, data)
+        made_from = [tokenizer.fingerprint, context, config.run.seed]
+        key = key_of(data / "validation" / MANIFEST, made_from, config.data)
         on_main(lambda: prepare_rows(config, tokenizer, context, data, key, display), runtime)
         train, held = (PackedRows.open(data / side, key) for side in ("train", "validation"))
         plan = make_plan(
@@ -66,30 +65,12 @@ def sft(config: SftConfig, display: Display) -> Path | None:
             budget=config.budget,
             optim=config.optim,
             lora=config.lora,
-            evaluate=lambda model: validation(model, held, plan, runtime),
+            evaluate=lambda model, stop: validation(model, held, plan, runtime, stop),
             sample=lambda model: answers(model, tokenizer, config.prompts),
             start=start,
         )
         done = run_stage(stage, config.run, runtime, ground.directory, display)
     return ground.directory if done else None
-
-
-def _key(config: SftConfig, tokenizer: Tokenizer, context: int, directory: Path) -> str:
-    """rows_key; what it was when the rows were made, where the conversations are gone."""
-    made = directory / "validation" / MANIFEST
-    if made.exists() and gone(config.data.data):
-        return str(read_json(made)["key"])
-    return rows_key(config, tokenizer, context)
-
-
-def rows_key(config: SftConfig, tokenizer: Tokenizer, context: int) -> str:
-    """What packed rows are made from, as one hash: conversations, tokenizer, length."""
-    digest = hashlib.sha256()
-    made_from = [tokenizer.fingerprint, context, config.run.seed, to_json(config.data)]
-    digest.update(json.dumps(made_from, sort_keys=True).encode())
-    for path in conversation_files(config.data.data) if config.data.data else ():
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
 
 
 def prepare_rows(
@@ -202,7 +183,9 @@ def document_items(config: SftConfig, tokenizer: Tokenizer, context: int) -> lis
     return items
 
 
-def validation(model: Model, rows: PackedRows, plan: Plan, runtime: Runtime) -> Mapping[str, float]:
+def validation(
+    model: Model, rows: PackedRows, plan: Plan, runtime: Runtime, stop: StopFlag
+) -> Mapping[str, float]:
     """Mean loss in nats over the words to be learned, and its exponential."""
-    loss = mean_loss(model, rows.batches(plan.micro_rows), runtime.device)
+    loss = mean_loss(model, stop.watch(rows.batches(plan.micro_rows)), runtime.device)
     return {"validation_loss": loss, "perplexity": math.exp(min(loss, 50.0))}

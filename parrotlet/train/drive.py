@@ -1,7 +1,7 @@
 """The one driver, of every stage: it runs the loop, and saves, evaluates, samples, logs and stops.
 
-Ctrl-C and SIGTERM are asked about after every step: the driver saves and returns. A second signal
-ends the process at once; the checkpoint before is whole.
+Ctrl-C and SIGTERM are asked about after every step and within evaluations: the driver saves and
+returns. A second signal ends the process at once; the checkpoint before is whole.
 """
 
 from __future__ import annotations
@@ -9,11 +9,11 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
-from typing import Any
+from typing import Any, TypeVar
 
 from parrotlet.core.errors import ParrotletError, RunError
 from parrotlet.core.log import JsonLines, get_logger
@@ -23,6 +23,8 @@ from parrotlet.train.loop import Report, TrainState, train
 from parrotlet.train.parallel import any_rank
 
 log = get_logger("drive")
+T = TypeVar("T")
+OWED = "evaluation_owed"  # in the record of a step whose evaluation a signal ended
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ class Hooks:
     """What the driver calls on the way; all but save may be left out of a run by doing nothing."""
 
     save: Callable[[TrainState], None]
-    evaluate: Callable[[TrainState], Mapping[str, float]]
+    evaluate: Callable[[TrainState, StopFlag], Mapping[str, float]]
     sample: Callable[[TrainState], Mapping[str, str]]
     show: Callable[[Progress], None]
     measure: Callable[[], Mapping[str, float]] = dict  # what else a step's record says
@@ -61,6 +63,10 @@ class Rhythm:
     sample_seconds: float = 30.0
 
 
+class Stopped(Exception):
+    """A signal came while a model was evaluated; the driver saves and returns."""
+
+
 class StopFlag:
     """Set by the first SIGINT or SIGTERM."""
 
@@ -69,6 +75,13 @@ class StopFlag:
 
     def __bool__(self) -> bool:
         return self.signal is not None
+
+    def watch(self, items: Iterable[T]) -> Iterator[T]:
+        """The items; Stopped where a signal has come before one of them."""
+        for each in items:
+            if self:
+                raise Stopped
+            yield each
 
 
 @contextmanager
@@ -138,19 +151,23 @@ def drive(
         samples.cut(state.step)
     clock = Clock(sum(record.get("lap", 0.0) for record in metrics) if main else 0.0)
     saved_at = sampled_at = time.monotonic()
-    if state.step >= rhythm.total_steps:
-        return True
     with stop_signals() as stop:
+        if any_rank(main and is_owed(metrics), state.runtime):
+            if not _catch_up(state, hooks, metrics, stop):
+                return False
+            clock.skip()
+        if state.step >= rhythm.total_steps:
+            return True
         for report in train(state, stream(state.step), schedule=schedule, clip=clip):
             done = report.step >= rhythm.total_steps
             border = done or report.step % rhythm.whole == 0
             record = _record(report, clock) | dict(hooks.measure())
             stopping = any_rank(bool(stop), state.runtime) and border
             evaluation = None
-            if done or (report.step % rhythm.evaluate_every == 0 and not stopping):
-                evaluation = hooks.evaluate(state)
-                record |= evaluation
-                stopping = any_rank(bool(stop), state.runtime) and border  # it may take a while
+            if done or report.step % rhythm.evaluate_every == 0:
+                evaluation = None if stopping else _evaluate(hooks, state, stop)
+                record |= {OWED: True} if evaluation is None else evaluation
+                stopping = any_rank(bool(stop), state.runtime) and border
             if main:
                 metrics.append(record)
             now = time.monotonic()
@@ -166,8 +183,33 @@ def drive(
                 hooks.show(_progress(record, rhythm, evaluation, said))
             clock.skip()
             if done or stopping:
-                return done
+                return done and not any_rank(OWED in record, state.runtime)
     raise AssertionError("a stream is endless")
+
+
+def _evaluate(hooks: Hooks, state: TrainState, stop: StopFlag) -> Mapping[str, float] | None:
+    """What the evaluation says; None where a signal ended it."""
+    try:
+        return hooks.evaluate(state, stop)
+    except Stopped:
+        return None
+
+
+def is_owed(metrics: JsonLines) -> bool:
+    """Whether the evaluation after the last step is still to be done: a signal came first."""
+    return any(OWED in record for record in list(metrics)[-1:])
+
+
+def _catch_up(state: TrainState, hooks: Hooks, metrics: JsonLines, stop: StopFlag) -> bool:
+    """Do the evaluation that is owed; False where a signal ends it again."""
+    evaluation = _evaluate(hooks, state, stop)
+    if any_rank(evaluation is None, state.runtime):
+        return False
+    if state.runtime.is_main:
+        *before, record = metrics
+        del record[OWED]
+        metrics.rewrite([*before, record | dict(evaluation or {})])
+    return True
 
 
 def _record(report: Report, clock: Clock) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from parrotlet.core.errors import TrainingError
 from parrotlet.core.log import get_logger
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.batch import Batch, Step
+from parrotlet.data.permutation import derive_key
 from parrotlet.model.model import Model
 from parrotlet.optim.build import Optimizers
 from parrotlet.optim.schedule import Schedule
@@ -55,6 +56,7 @@ class TrainState:
     skipped: int = 0  # steps without a finite gradient, left out
     skipped_in_a_row: int = 0  # the last of them, up to now
     halvings: int = 0  # how often microbatches are cut in two, for want of memory
+    seed: int = 0  # of dropout
 
 
 @dataclass(frozen=True)
@@ -78,6 +80,7 @@ def train(
     """
     parameters = [each for each in state.model.parameters() if each.requires_grad]
     for step in steps:
+        _seed_dropout(state)
         rates = schedule(state.step)
         units = _count(step, state.runtime)
         loss = _backward(state, step, units)
@@ -101,6 +104,17 @@ def train(
                 "weights are those before them; lower the learning rates, or use --dtype float32"
             )
         yield Report(state.step, loss, norm, rates.lr, units, not finite)
+
+
+def _seed_dropout(state: TrainState) -> None:
+    """Each rank drops other values at each step, by numbers that depend on seed, rank and step.
+
+    So no checkpoint needs to hold the generators of GPUs and other ranks. On a CPU the main rank
+    goes on with its stream of numbers, which checkpoints keep.
+    """
+    runtime = state.runtime
+    if not runtime.is_main or runtime.device.type != "cpu":
+        torch.manual_seed(derive_key(state.seed, "dropout", runtime.rank, state.step))
 
 
 def _count(step: Step, runtime: Runtime) -> int:

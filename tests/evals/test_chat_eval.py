@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -69,6 +70,7 @@ def answering(said: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> list[
         conversations: Sequence[Conversation],
         settings: GenerateSettings,
         tools: Mapping[str, Tool],
+        watch: Callable[[Iterable[Any]], Iterable[Any]],
     ) -> list[Message]:
         seen.extend(tools.values())
         return [Message.of("assistant", said[each.messages[-1].text]) for each in conversations]

@@ -252,6 +252,7 @@ def test_a_collapse_ends_the_run_and_says_so(runs: Path) -> None:
         ({"policy": {"updates": 2}}, "--clip-ratio"),
         ({"goal": {"task": "chess"}}, "'chess' is not known; there are gsm8k, arithmetic"),
         ({"goal": {"task": "gsm8k"}}, "--task-data"),
+        ({"optim": {"dropout": 0.1}}, "--dropout 0.1: replies are sampled without dropout"),
     ],
 )
 def test_what_cannot_work(runs: Path, change: dict[str, dict[str, object]], words: str) -> None:

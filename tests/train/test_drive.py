@@ -20,7 +20,7 @@ from parrotlet.model.config import ModelConfig
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import Rates
-from parrotlet.train.drive import Hooks, Progress, Rhythm, drive
+from parrotlet.train.drive import OWED, Hooks, Progress, Rhythm, StopFlag, drive, is_owed
 from parrotlet.train.loop import Learner, TrainState
 from parrotlet.train.losses import next_token
 
@@ -58,16 +58,22 @@ class Recorder:
         self.signalling = ""
 
     def called(self, name: str, step: int) -> None:
-        self.calls.append(f"{name} {step}")
-        if self.calls[-1] == self.signalling:
+        call = f"{name} {step}"
+        if not name.startswith("evaluate part"):
+            self.calls.append(call)
+        if call == self.signalling:
             os.kill(os.getpid(), signal.SIGTERM)
         if name in self.failing:
             raise self.failing[name]
 
     def hooks(self) -> Hooks:
-        def evaluate(state: TrainState) -> Mapping[str, float]:
+        def evaluate(state: TrainState, stop: StopFlag) -> Mapping[str, float]:
+            total = 0.0
+            for batch in stop.watch(range(1, 4)):
+                self.called(f"evaluate part {batch} of", state.step)
+                total += batch
             self.called("evaluate", state.step)
-            return {"validation_loss": 1.0}
+            return {"validation_loss": total}
 
         def sample(state: TrainState) -> Mapping[str, str]:
             self.called("sample", state.step)
@@ -84,10 +90,16 @@ class Recorder:
         )
 
 
-def run(recorder: Recorder, folder: Path, steps: int = 4, **rhythm: float | None) -> bool:
+def run(
+    recorder: Recorder,
+    folder: Path,
+    steps: int = 4,
+    state: TrainState | None = None,
+    **rhythm: float | None,
+) -> bool:
     settings = {"save_every": 2, "save_seconds": 1e9, "sample_seconds": 1e9} | rhythm
     return drive(
-        new_state(),
+        state or new_state(),
         stream,
         rhythm=Rhythm(total_steps=steps, evaluate_every=3, **settings),  # type: ignore[arg-type]
         schedule=lambda _: Rates(1.0, 0.9),
@@ -136,6 +148,32 @@ def test_a_signal_while_evaluating_stops_at_that_step(tmp_path: Path) -> None:
     recorder.signalling = "evaluate 3"
     assert not run(recorder, tmp_path)
     assert recorder.calls[-2:] == ["save 3", "show 3"]
+
+
+def without_times(folder: Path) -> list[dict[str, object]]:
+    lines = JsonLines(folder / "metrics.jsonl")
+    return [{k: v for k, v in each.items() if k not in ("lap", "seconds")} for each in lines]
+
+
+@pytest.mark.parametrize("step", [3, 4])
+def test_a_signal_ends_an_evaluation_which_is_done_later(tmp_path: Path, step: int) -> None:
+    """On the way or after the last step: the metrics are those of a run that never stopped."""
+    (tmp_path / "whole").mkdir()
+    assert run(Recorder(), tmp_path / "whole")
+    recorder, state = Recorder(), new_state()
+    recorder.signalling = f"evaluate part 2 of {step}"
+    assert not run(recorder, tmp_path, state=state)
+    assert state.step == step and f"save {step}" in recorder.calls
+    assert f"evaluate {step}" not in recorder.calls
+    assert is_owed(JsonLines(tmp_path / "metrics.jsonl"))
+    again = Recorder()
+    again.signalling = f"evaluate part 1 of {step}"
+    assert not run(again, tmp_path, state=state) and again.calls == []
+    again = Recorder()
+    assert run(again, tmp_path, state=state)
+    assert again.calls[0] == f"evaluate {step}"
+    assert without_times(tmp_path) == without_times(tmp_path / "whole")
+    assert OWED not in (tmp_path / "metrics.jsonl").read_text()
 
 
 def test_the_second_signal_acts_as_always_whichever_it_is(tmp_path: Path) -> None:

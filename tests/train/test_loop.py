@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
@@ -136,6 +137,24 @@ def test_a_step_without_units_changes_no_direction() -> None:
     found, loss = gradients(state, [empty])
     assert float(loss) == 0.0
     assert all(not value.any() for value in found.values())
+
+
+def dropped(rank: int, step: int, random: int) -> torch.Tensor:
+    """The loss of one step with dropout, on a rank whose generator stands anywhere."""
+    state = state_of("gpt2")
+    state.model.set_dropout(0.5)
+    state.runtime = replace(CPU, rank=rank)
+    state.step = step
+    torch.manual_seed(random)
+    return gradients(state, [rows(4)])[1]
+
+
+def test_ranks_drop_other_values_and_need_no_generator_kept() -> None:
+    """The main rank's stream on a CPU is the checkpoint's; the others' follow from the step."""
+    assert dropped(1, 7, random=1) == dropped(1, 7, random=2)
+    assert len({float(dropped(rank, 7, random=1)) for rank in range(4)}) == 4
+    assert dropped(1, 7, random=1) != dropped(1, 8, random=1)
+    assert dropped(0, 7, random=1) == dropped(0, 8, random=1) != dropped(0, 7, random=2)
 
 
 def test_clipping_scales_to_the_norm() -> None:
