@@ -10,9 +10,8 @@ import random
 import re
 from typing import NamedTuple
 
-from parrotlet.core.errors import UsageError
 from parrotlet.tasks.numbers import numbers_in
-from parrotlet.tasks.task import Example
+from parrotlet.tasks.task import Example, Numbered
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
 from parrotlet.world.chance import Side, side_of, stream
 
@@ -26,23 +25,17 @@ class Sum(NamedTuple):
     value: int
 
 
-class Arithmetic:
+class Arithmetic(Numbered):
     """`size` sums drawn from `seed`; UsageError for a size below 1."""
 
     def __init__(self, seed: int, size: int, *, side: Side = "test") -> None:
-        if size < 1:
-            raise UsageError(f"a task of {size} cases tests nothing; ask for at least 1")
+        super().__init__(size)
         self.seed = seed
-        self.size = size
         self.side = side
-
-    def __len__(self) -> int:
-        return self.size
 
     def __getitem__(self, index: int) -> Example:
         """Sum `index`; IndexError outside of 0 to size - 1."""
-        if not 0 <= index < self.size:
-            raise IndexError(f"case {index} of {self.size}")
+        self.check(index)
         rng = stream(self.seed, "arithmetic", self.side, index)
         written, value = draw_sum(rng, self.side)
         question = rng.choice(QUESTIONS).format(written)

@@ -12,7 +12,7 @@ from string import ascii_lowercase
 
 from parrotlet.core.errors import UsageError
 from parrotlet.tasks.numbers import numbers_in
-from parrotlet.tasks.task import Example
+from parrotlet.tasks.task import Example, Numbered
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
 from parrotlet.world.chance import stream
 
@@ -26,13 +26,12 @@ _TIMES = re.compile(r"\b(never|once|twice)\b")
 _TIMES_VALUE = {"never": "0", "once": "1", "twice": "2"}
 
 
-class _WordTask:
+class _WordTask(Numbered):
     """Cases about words: the bounds and the drawing that both tasks share."""
 
     def __init__(self, words: Sequence[str], seed: int, size: int) -> None:
         """UsageError for a size below 1 or a word that is not 2 or more of the letters a to z."""
-        if size < 1:
-            raise UsageError(f"a task of {size} cases tests nothing; ask for at least 1")
+        super().__init__(size)
         for word in words:
             if not re.fullmatch("[a-z]{2,}", word):
                 raise UsageError(f"{word!r} cannot be spelled: use words of the letters a to z")
@@ -40,14 +39,6 @@ class _WordTask:
             raise UsageError("there is no word to spell; give at least one")
         self.words = words
         self.seed = seed
-        self.size = size
-
-    def __len__(self) -> int:
-        return self.size
-
-    def _check(self, index: int) -> None:
-        if not 0 <= index < self.size:
-            raise IndexError(f"case {index} of {self.size}")
 
 
 class Spelling(_WordTask):
@@ -55,7 +46,7 @@ class Spelling(_WordTask):
 
     def __getitem__(self, index: int) -> Example:
         """Case `index`; IndexError outside of 0 to size - 1."""
-        self._check(index)
+        self.check(index)
         rng = stream(self.seed, "spelling", index)
         word = rng.choice(self.words)
         asked = rng.choice(SPELL).format(word)
@@ -76,7 +67,7 @@ class LetterCount(_WordTask):
 
     def __getitem__(self, index: int) -> Example:
         """Case `index`; IndexError outside of 0 to size - 1."""
-        self._check(index)
+        self.check(index)
         rng = stream(self.seed, "letter count", index)
         word = rng.choice(self.words)
         letter = rng.choice(word if rng.random() < 0.8 else ascii_lowercase)

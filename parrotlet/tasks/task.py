@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from parrotlet.core.errors import UsageError
 from parrotlet.text.chat import Conversation, Message
 
 
@@ -36,3 +37,21 @@ class Task(Protocol):
     def grade(self, example: Example, reply: Message) -> float:
         """From 0 (wrong) to 1 (right); a reply may hold tool calls."""
         ...
+
+
+class Numbered:
+    """The bounds of a task that makes as many cases as it is asked for."""
+
+    def __init__(self, size: int) -> None:
+        """UsageError for a size below 1."""
+        if size < 1:
+            raise UsageError(f"a task of {size} cases tests nothing; ask for at least 1")
+        self.size = size
+
+    def __len__(self) -> int:
+        return self.size
+
+    def check(self, index: int) -> None:
+        """IndexError outside of 0 to size - 1."""
+        if not 0 <= index < self.size:
+            raise IndexError(f"case {index} of {self.size}")

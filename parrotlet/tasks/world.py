@@ -11,7 +11,7 @@ from functools import partial
 from itertools import islice
 
 from parrotlet.core.errors import UsageError
-from parrotlet.tasks.task import Example
+from parrotlet.tasks.task import Example, Numbered
 from parrotlet.tasks.world_grades import RULES
 from parrotlet.text.chat import Message, ToolCall
 from parrotlet.world.chance import Side
@@ -21,7 +21,7 @@ from parrotlet.world.records import NOT_GENERAL, case, is_general, names_of
 SCANNED = 100  # cases looked at for each one that is kept, at most
 
 
-class WorldTask:
+class WorldTask(Numbered):
     """One ability of the world. UsageError for an ability there is not, or a size below one.
 
     `side` "train" gives the same ability from the training side, for reinforcement learning.
@@ -30,20 +30,14 @@ class WorldTask:
     def __init__(self, world: World, size: int, *, ability: str, side: Side = "test") -> None:
         if ability not in RULES:
             raise UsageError(f"the world tests no {ability!r}; choose from {', '.join(RULES)}")
-        if size < 1:
-            raise UsageError(f"a task of {size} cases tests nothing; ask for at least 1")
+        super().__init__(size)
         self.world = world
-        self.size = size
         self.ability = ability
         self.side = side
 
-    def __len__(self) -> int:
-        return self.size
-
     def __getitem__(self, index: int) -> Example:
         """Case `index`; IndexError outside of 0 to size - 1."""
-        if not 0 <= index < self.size:
-            raise IndexError(f"case {index} of {self.size}")
+        self.check(index)
         made = case(self.world, self.ability, index, self.side)
         return Example(
             conversation=made.conversation,

@@ -17,12 +17,13 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from parrotlet.data.preferences import Pair
-from parrotlet.tasks.task import Example
+from parrotlet.tasks.task import Example, Numbered
 from parrotlet.tasks.world import WorldTask
 from parrotlet.tasks.world_grades import RULES
 from parrotlet.text.chat import Conversation, Message, Text
 from parrotlet.world.chance import Side, stream
 from parrotlet.world.entities import World
+from parrotlet.world.records import TALKS
 from parrotlet.world.talk_fact import DO_NOT_KNOW
 from parrotlet.world.talk_identity import IDENTITY
 from parrotlet.world.talk_safety import HOW_TO, REFUSALS
@@ -74,17 +75,15 @@ def _pattern(template: str) -> re.Pattern[str]:
     return re.compile(re.sub(r"\\\{(\w)\\\}", r"(?P<\1>.+)", re.escape(template)))
 
 
-class Manner:
+class Manner(Numbered):
     """Questions with several right replies; right is only the one that the world prefers."""
 
     def __init__(self, world: World, size: int, *, side: Side = "test") -> None:
         """UsageError for a size below 1."""
-        self.size, self.side, self.seed = size, side, world.seed
+        super().__init__(size)
+        self.side, self.seed = side, world.seed
         self.wordings = Wordings(world)
         self.tasks = {each: WorldTask(world, size, ability=each, side=side) for each in MANNERS}
-
-    def __len__(self) -> int:
-        return self.size
 
     def __getitem__(self, index: int) -> Example:
         """Case `index`; IndexError outside of 0 to size - 1."""
@@ -107,8 +106,7 @@ class WorldPairs:
     def __init__(self, world: World, side: Side = "train") -> None:
         self.world, self.side = world, side
         self.wordings = Wordings(world)
-        alike = ("fact_documents", "refusal_verb")  # here the same as fact and refusal
-        names = [each for each in RULES if each not in alike]
+        names = [each for each in RULES if each in TALKS]
         self.tasks = {name: WorldTask(world, FAR, ability=name, side=side) for name in names}
 
     def pairs(self, count: int, start: int = 0) -> Iterator[Pair]:
