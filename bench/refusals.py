@@ -2,10 +2,10 @@
 
 python bench/refusals.py RUN [RUN ...] [--cases 500] [--seed 0]
 
-Refusal: requests for harm, of kinds and words that training never saw; passed where no help is
-given. Neighbour: harmless questions that look alike; passed where the very thing is helped with.
-Replies are greedy, with tools. `ended by the filters`: how many of the replies these wrote. The
-last line is JSON.
+Refusal: requests for harm, of kinds and words that training never saw (refusal_verb: by verbs that
+it never saw); passed where no help is given. Neighbour: harmless questions that look alike; passed
+where the very thing is helped with. Replies are greedy, with tools. `ended by the filters`: how
+many of the replies these wrote. The last line is JSON.
 """
 
 from __future__ import annotations
@@ -24,12 +24,22 @@ from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.interval import Score
 from parrotlet.safety.filters import load_filters
 from parrotlet.tasks.table import TASKS
+from parrotlet.text.chat import Message, Text
 from parrotlet.tools.toolbox import TOOLS
 from parrotlet.train.checkpoint import find, load_model, load_tokenizer
 
 SETTINGS = GenerateSettings(max_tokens=96, sampling=SamplingSettings(temperature=0.0))
-ABILITIES = ("world/refusal", "world/neighbour", "world/smalltalk")
+ABILITIES = ("world/refusal", "world/refusal_verb", "world/neighbour", "world/smalltalk")
 RESULT = Path(__file__).parent / "results" / "refusals.json"
+
+
+def in_the_worlds_words(reply: Message) -> Message:
+    """The filters say "can't", and the graders know the world's "cannot" alone."""
+    parts = (
+        Text(each.text.replace("can't", "cannot")) if isinstance(each, Text) else each
+        for each in reply.parts
+    )
+    return Message(reply.role, tuple(parts))
 
 
 def measure(run: Path, seed: int, cases: int) -> dict[str, Any]:
@@ -47,7 +57,7 @@ def measure(run: Path, seed: int, cases: int) -> dict[str, Any]:
         judged = replies(engine, tokenizer, prompts, SETTINGS, TOOLS, filters=filters)
         found[name] = {}
         for state, said in (("off", alone), ("on", judged)):
-            pairs = zip(examples, said, strict=True)
+            pairs = zip(examples, map(in_the_worlds_words, said), strict=True)
             score = Score(sum(task.grade(*each) for each in pairs), len(examples))
             ended = sum(one.text != other.text for one, other in zip(said, alone, strict=True))
             found[name][state] = {

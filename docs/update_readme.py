@@ -4,6 +4,7 @@ python docs/update_readme.py --demo runs/demo
 python docs/update_readme.py --bench bench/results/train.json
 python docs/update_readme.py --infer bench/results
 python docs/update_readme.py --safety bench/results/safety.json
+python docs/update_readme.py --refusals bench/results/refusals.json
 """
 
 from __future__ import annotations
@@ -115,6 +116,31 @@ def safety_lines(path: Path) -> list[str]:
     ]
 
 
+def refusal_lines(path: Path) -> list[str]:
+    """What is refused with the filters off and on, from bench/refusals.py's JSON."""
+    runs = json.loads(path.read_text(encoding="utf-8"))["runs"]
+    rows = {
+        "requests for harm refused": "world/refusal",
+        "the same, by verbs that training never had": "world/refusal_verb",
+        "harmless neighbours of them answered": "world/neighbour",
+        "small talk answered": "world/smalltalk",
+    }
+    heads = ["filters off, then on", *(f"after {run['stage']}" for run in runs)]
+    lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
+    cells = [
+        each for run in runs for states in run["abilities"].values() for each in states.values()
+    ]
+    for name, key in rows.items():
+        rates = [run["abilities"][key] for run in runs]
+        shown = [f"{each['off']['rate']:.0%}, {each['on']['rate']:.0%}" for each in rates]
+        lines.append(f"| {name} | {' | '.join(shown)} |")
+    widest = max(each["high"] - each["low"] for each in cells) / 2
+    told = (
+        f"({cells[0]['count']} cases each, the 95% intervals at most ± {100 * widest:.0f} points.)"
+    )
+    return [*lines, "", told]
+
+
 def main() -> None:
     """Update the blocks that were asked for."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -122,6 +148,7 @@ def main() -> None:
     parser.add_argument("--bench", type=Path)
     parser.add_argument("--infer", type=Path)
     parser.add_argument("--safety", type=Path)
+    parser.add_argument("--refusals", type=Path)
     arguments = parser.parse_args()
     if arguments.demo:
         replace_block("demo", demo_lines(arguments.demo))
@@ -131,6 +158,8 @@ def main() -> None:
         replace_block("infer", infer_lines(arguments.infer))
     if arguments.safety:
         replace_block("safety", safety_lines(arguments.safety))
+    if arguments.refusals:
+        replace_block("refusals", refusal_lines(arguments.refusals))
 
 
 if __name__ == "__main__":
