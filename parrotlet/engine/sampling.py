@@ -133,25 +133,39 @@ class Sampler:
         if "seen" in needs:  # Keskar et al., "CTRL", 2019, section 4.1
             factors = column("repetition_penalty")
             lower = torch.where(scores > 0, scores / factors, scores * factors)
-            scores = torch.where(self._table("seen")[slots] > 0, lower, scores)
+            scores = torch.where(self._rows("seen", slots) > 0, lower, scores)
         if "counts" in needs:  # OpenAI's API reference, "Frequency and presence penalties"
-            counts = self._table("counts")[slots]
+            counts = self._rows("counts", slots)
             scores = scores - column("frequency_penalty") * counts
             scores -= column("presence_penalty") * (counts > 0)
         if "added" in needs:
             rows = [row for row, each in enumerate(requests) if "added" in _needs(each)]
-            added = self._table("added")[[slots[row] for row in rows]]
-            scores = scores.index_add(0, torch.tensor(rows, device=self._device), added)
-        for row, request in enumerate(requests):
-            if self._sampled[slots[row]] < request.min_tokens and request.stop_ids:
-                scores = scores.clone() if scores is logits else scores
-                scores[row, sorted(request.stop_ids)] = NEVER
+            added = self._rows("added", [slots[row] for row in rows])
+            if len(rows) == len(requests):
+                scores = scores + added
+            else:
+                scores = scores.index_add(0, torch.tensor(rows, device=self._device), added)
+        early = [
+            (row, id)
+            for row, request in enumerate(requests)
+            if self._sampled[slots[row]] < request.min_tokens
+            for id in request.stop_ids
+        ]
+        if early:
+            places = torch.tensor(early, device=self._device).unbind(1)
+            scores = scores.index_put(places, scores.new_tensor(NEVER))
         return scores
 
     def _held(self, slot: int) -> Request:
         request = self._requests[slot]
         assert request is not None, f"nobody has joined slot {slot}"
         return request
+
+    def _rows(self, table: Table, slots: list[int]) -> Float[Tensor, "N V"]:
+        """Those of some slots; in place where they are neighbours."""
+        first, end = slots[0], slots[0] + len(slots)
+        neighbours = slots == list(range(first, end))
+        return self._table(table)[slice(first, end) if neighbours else slots]
 
     def _table(self, table: Table) -> Float[Tensor, "S V"]:
         if table not in self._tables:

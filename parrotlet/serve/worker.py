@@ -1,14 +1,15 @@
 """The one thread that owns the engines, and what it hands to the event loop.
 
 The event loop never waits for it: both sides leave messages. What happens in an engine's step
-reaches the loop as one message, and what a slow reader has not taken yet is taken together. A
-client that goes away costs at most the step that is running.
+reaches the loop as one message, the words of quick steps together, and what a slow reader has not
+taken yet is taken together. A client that goes away costs at most the step that is running.
 """
 
 from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Future
@@ -24,6 +25,7 @@ from parrotlet.serve.errors import ApiError
 T = TypeVar("T")
 News = tuple[int, list[Piece]] | Exception | None  # None: an answer has begun
 STOPPED = "the engine has stopped"
+GATHER = 0.03  # seconds: words that follow on others wait so long for more, as eyes do not see
 PATIENCE = 1.0  # seconds between two looks at whether the thread still runs
 log = get_logger("serve")
 
@@ -76,9 +78,11 @@ class Ticket:
             elif self._error is not None:
                 raise self._error
             else:
-                try:
-                    await asyncio.wait_for(self._next(), patience)
-                except TimeoutError:
+                # not asyncio.wait_for, which would make a task for every chunk
+                silence = asyncio.get_running_loop().call_later(patience, self._news.set)
+                await self._next()
+                silence.cancel()
+                if not (self._pieces or self._error):
                     yield []
 
     async def _next(self) -> None:
@@ -118,6 +122,7 @@ class Worker:
         self._on_death = on_death
         self._inbox: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
         self._outbox: list[tuple[Ticket, News]] = []
+        self._told = 0.0  # when all of it was last sent
         self._tickets: set[Ticket] = set()  # of the event loop
         self._thread = threading.Thread(target=self._run, name="engine", daemon=True)
 
@@ -264,8 +269,15 @@ class Worker:
         self._outbox.append((ticket, None))
 
     def _send(self) -> None:
-        if self._outbox:
-            messages, self._outbox = self._outbox, []
+        """Hand over what has happened: beginnings and ends at once, words with others' or soon."""
+        messages, now = self._outbox, time.monotonic()
+        if now - self._told < GATHER:
+            hurried = {ticket for ticket, news in messages if _hurries(news)}
+            messages = [each for each in messages if each[0] in hurried]
+            self._outbox = [each for each in self._outbox if each[0] not in hurried]
+        else:
+            self._outbox, self._told = [], now
+        if messages:
             self._tell(lambda: self._deliver(messages))
 
     def _tell(self, message: Callable[[], Any]) -> None:
@@ -286,3 +298,8 @@ class Worker:
             if ticket.unfinished:
                 ticket.put(ApiError(500, STOPPED, "engine_stopped"))
         self._on_death()
+
+
+def _hurries(news: News) -> bool:
+    """Whether somebody waits for more than the next words."""
+    return not isinstance(news, tuple) or any(isinstance(each, Finish) for each in news[1])

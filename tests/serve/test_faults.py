@@ -258,8 +258,9 @@ def test_f21_crawling_clients_are_closed_and_others_answered(
     monkeypatch: pytest.MonkeyPatch, count: int
 ) -> None:
     """Connections that say nothing, half a head, or half a body."""
-    monkeypatch.setattr(PatientProtocol, "PATIENCE", 1.0)
-    limits = LimitsConfig(queue_timeout=1.0)
+    patience = max(1.0, count / 100)
+    monkeypatch.setattr(PatientProtocol, "PATIENCE", patience)
+    limits = LimitsConfig(queue_timeout=patience)
     with in_thread(scripted([65, *script("<|end|>")]), limits=limits) as server:
         host, port = server.address.removeprefix("http://").split(":")
         begun = [
@@ -287,6 +288,28 @@ def test_f21_a_reader_who_never_reads_is_dropped(monkeypatch: pytest.MonkeyPatch
         server.wait_until(lambda: not server.server.server_state.connections)
         client.close()
         assert is_quiet(server)
+
+
+@pytest.mark.parametrize("count", counts(30, 200, 1000))
+def test_f21_idle_readers_cost_others_nothing(count: int) -> None:
+    """Streams that are open and silent, since their answers wait for a slot."""
+    limits = LimitsConfig(slots=2, queue=count, queue_timeout=PATIENT)
+    models = scripted(*[ENDLESS] * 2, *[[65, *script("<|end|>")]] * count)
+    with in_thread(models, limits=limits) as server, slowed(server):
+        readers = [connect(server, {**HELLO, "stream": True}) for _ in range(count)]
+        worker = server.server.service.worker
+        server.wait_until(lambda: worker.open == count)
+        with httpx2.Client(base_url=server.address, timeout=PATIENT) as http:
+            assert all(http.get("/health").status_code == 200 for _ in range(20))
+            assert http.get("/ready").status_code == 200
+        for reader in readers[: count // 2]:
+            reader.close()
+        server.wait_until(lambda: worker.open == count - count // 2)
+        server.server.service.worker.abort()
+        for reader in readers[count // 2 :]:
+            told = read(reader)
+            assert b'"shutting_down"' in told or b"data: [DONE]" in told
+        server.wait_until(lambda: is_quiet(server))
 
 
 @pytest.mark.parametrize("count", counts(1, 3, 10))
