@@ -19,7 +19,7 @@ from parrotlet.safety.filters import filters_for
 from parrotlet.terminal.config import ChatConfig, SamplingConfig
 from parrotlet.terminal.copied import quoted
 from parrotlet.terminal.load import Loaded, load, settings_for
-from parrotlet.terminal.remote import Remote
+from parrotlet.terminal.remote import Remote, to_json
 from parrotlet.text.bpe import repair
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
 from parrotlet.tools.toolbox import TOOLS
@@ -165,18 +165,7 @@ class ChatSession:
         """Write the conversation as OpenAI-style messages, tool parts spelled out."""
         if not name:
             raise UsageError("/save needs a file name")
-        conversation = self._with_system(self.messages)
-        messages = [
-            {
-                "role": message.role,
-                "content": message.text,
-                "parts": [
-                    {"type": type(part).__name__} | dataclasses.asdict(part)
-                    for part in message.parts
-                ],
-            }
-            for message in conversation.messages
-        ]
+        messages = [to_json(each) for each in self._with_system(self.messages).messages]
         write_json(Path(name), {"messages": messages})
         self.note(f"saved {len(messages)} messages to {name}")
 

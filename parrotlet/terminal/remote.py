@@ -65,7 +65,7 @@ class Remote:
     ) -> Generator[Piece, None, None]:
         """The next message of a conversation; close the iterator to stop it."""
         body = self._body(sampling)
-        body["messages"] = [_message(each) for each in conversation.messages]
+        body["messages"] = [to_json(each) for each in conversation.messages]
         body["truncation"] = "auto"
         turns = [each for each in conversation.messages if each.role != "system"]
         reason: Reason = "cancelled"
@@ -133,8 +133,8 @@ class Remote:
             return f"{self.address} answers with status {status}; is it an OpenAI-style server?"
 
 
-def _message(message: Message) -> dict[str, Any]:
-    """With its tool calls in order, where there are any."""
+def to_json(message: Message) -> dict[str, Any]:
+    """A message as OpenAI has it, with its tool calls in order where there are any."""
     value: dict[str, Any] = {"role": message.role, "content": message.text}
     if any(not isinstance(part, Text) for part in message.parts):
         value["parts"] = [_part(part) for part in message.parts]

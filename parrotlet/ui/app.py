@@ -49,7 +49,7 @@ def show(judge: Callable[[Path], Judgement | None]) -> None:
     for key in list(st.session_state):
         if str(key).startswith(KEPT):
             st.session_state[key] = st.session_state[key]
-    st.html(theme.STYLE)
+    st.html(theme.style())
     st.logo(theme.LOGO, size="large")
     client = Client(str(settings["api"]), os.environ.get("PARROTLET_API_KEY", "").split(" ")[0])
     runs = {str(name): Path(path) for name, path in settings["runs"].items()}

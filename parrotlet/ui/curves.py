@@ -13,6 +13,9 @@ import streamlit as st
 
 from parrotlet.core.rundir import METRICS, RECIPE, SAMPLES, STAGES
 
+COLUMNS = (
+    "loss", "gradient_norm", "lr", "validation_loss", "bits_per_byte", "accuracy", "reward",
+)  # fmt: skip
 MOST_POINTS = 800  # of a line
 WINDOWS = 50  # a smoothed value is the mean over this part of the run
 
@@ -75,7 +78,7 @@ def _read(path: Path, size: int, changed: int) -> Run:
         planned = json.loads((path / RECIPE).read_bytes()).get("steps") or 0
     if table.empty:
         return Run(path, table, planned)
-    for name in ("loss", "gradient_norm", "lr", "validation_loss", "bits_per_byte"):
+    for name in COLUMNS:
         table[name] = pd.to_numeric(table[name]) if name in table else float("nan")
     window = max(1, max(planned, len(table)) // WINDOWS)
     table["smooth"] = table["loss"].rolling(window, min_periods=1).mean()

@@ -21,7 +21,7 @@ TOP = 100  # likeliest tokens that the server tells of
 BARS = 14
 OF = ("as the model says", "after these settings")
 MOST_SHOWN = 48  # tokens of an attention map one can read
-EXAMPLE = "How many naïve parrots are there? My name is Théo. What is 17 + 2"
+EXAMPLE = "How many naïve parrots are there? My name is Théo. What is"
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ class InsidePage:
 
     def _attention(self, body: Json, found: Json) -> None:
         st.subheader("Attention", anchor=False)
-        st.caption("Each row is a token; the darker a square, the more it draws from that column.")
+        st.caption("Each row is a token; a full colour says that it draws much from that column.")
         layer = 0
         if found["layers"] > 1:
             layer = st.slider("Layer", 1, found["layers"], 1, key="inside-layer") - 1

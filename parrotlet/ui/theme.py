@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
+
+STYLE = Path(__file__).parent / "page.css"
 
 LIGHT = {
     "primaryColor": "#14744a",
@@ -46,32 +49,6 @@ COMMON = {
     "showWidgetBorder": True,
     "showSidebarBorder": True,
 }
-# the little that the theme cannot say: a calm column to read in, a list of conversations as a list
-STYLE = """<style>
-[data-testid="stSidebarUserContent"] { padding-top: 0; }
-[data-testid="stSidebarUserContent"] hr { margin: 0.4rem 0; }
-.st-key-talks { gap: 0.15rem; }
-.st-key-talks button { justify-content: flex-start; padding: 0.1rem 0.7rem; min-height: 2rem; }
-.st-key-talks button > div { justify-content: flex-start; min-width: 0; width: 100%; }
-.st-key-talks button p { overflow: hidden; text-overflow: ellipsis; white-space: nowrap;
-  text-align: left; }
-[data-testid="stMainBlockContainer"] { padding-top: 4.5rem; }
-[data-testid="stChatMessage"] { padding: 0.7rem 1rem; gap: 0.7rem; background: none; }
-[data-testid="stChatMessage"]:has([class*="st-key-asked-"]) {
-  background: color-mix(in srgb, currentColor 5%, transparent); }
-[data-testid="stChatMessageContent"] [data-testid="stVerticalBlock"] { gap: 0.5rem; }
-[data-testid="stPopoverButton"] div[aria-hidden="true"] { display: none; }
-.st-key-train-runs { min-width: min(18rem, 100%); }
-[class*="st-key-metrics-"] { row-gap: 0.7rem; }
-.st-key-inside-what button, .st-key-train-across button { min-height: 2.5rem; }
-[class*="st-key-facts-"] p { font-variant-numeric: tabular-nums; font-size: 0.8rem; }
-.tokens { line-height: 2.1; overflow-wrap: anywhere; }
-.tokens span { border-radius: 0.3rem; padding: 0.18rem 0.1rem; margin-right: 1px;
-  font-family: ui-monospace, SFMono-Regular, Menlo, Consolas, monospace; font-size: 0.88rem;
-  white-space: pre-wrap; }
-.tokens .here { outline: 2px solid currentColor; }
-.tokens .control { font-size: 0.72rem; opacity: 0.75; border: 1px dashed currentColor; }
-</style>"""
 LOGO = """<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 150 32" height="32">
 <path d="M5 27 C4 12 12 4 25 4 C25 17 19 26 8 26 C11 19 15 14 20 10 C13 13 8 19 5 27 Z"
  fill="#2f9e6b"/><text x="33" y="23" font-family="system-ui, sans-serif" font-size="20"
@@ -85,3 +62,8 @@ def options() -> dict[str, Any]:
         **{f"theme.light.{name}": value for name, value in LIGHT.items()},
         **{f"theme.dark.{name}": value for name, value in DARK.items()},
     }
+
+
+def style() -> str:
+    """The little that the theme cannot say, as HTML."""
+    return f"<style>{STYLE.read_text(encoding='utf-8')}</style>"

@@ -17,6 +17,8 @@ from parrotlet.ui.curves import Judgement, Run, find_runs, read_run, samples, th
 EVERY = 3.0  # seconds between two looks at a run that goes on
 ACROSS = {"step": "steps", "tokens": "tokens learned from", "minutes": "minutes"}
 PANELS = (
+    ("accuracy", "Preferences: share of the pairs it ranks rightly", False),
+    ("reward", "Practice: mean reward of its replies", False),
     ("bits_per_byte", "Bits per byte of text it has not seen", True),
     ("gradient_norm", "Gradient norm", False),
     ("lr", "Learning rate, as a share of its highest", False),
@@ -44,7 +46,7 @@ class TrainingPage:
         key = "train-runs"
         given = [name for name in found if found[name].is_relative_to(self._top())]
         kept = [name for name in st.session_state.get(key) or () if name in found]
-        st.session_state[key] = kept or given[:3]
+        st.session_state[key] = kept or given[:2]
         with st.container(horizontal=True, vertical_alignment="bottom"):
             names = st.multiselect("Runs", list(found), key=key, width="stretch")
             across = st.segmented_control("Across", list(ACROSS), default="step", required=True,
@@ -69,8 +71,8 @@ class TrainingPage:
             return
         judged = {name: self.judge(run.path) for name, run in runs.items()}
         st.subheader("Loss", anchor=False)
-        st.caption("In nats a token. Thin: every step. Thick: smoothed. Dots: text held back. "
-                   "Grey, where there is one: where the recipe's own runs lay.")  # fmt: skip
+        st.caption("In nats a token, of preferences a pair. Thin: every step. Thick: smoothed. "
+                   "Dots: text held back. Grey: where the recipe's own runs lay.")  # fmt: skip
         st.altair_chart(_loss(runs, judged, across, scale), width="stretch", alt="training loss")
         for name, run in runs.items():
             _numbers(name, run)
