@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from parrotlet.core.errors import DataError
-from parrotlet.files.compression import COMPRESSIONS, DAMAGED, open_binary
-from parrotlet.files.formats import READERS, Errors, Reader, format_of
+from parrotlet.files.compression import COMPRESSIONS, open_binary
+from parrotlet.files.formats import READERS, Errors, Reader, format_of, read_guarded
 
 SHOWN = 8  # skipped files that are named; the others are counted
 
@@ -163,21 +163,18 @@ def _candidates(path: Path) -> list[Path]:
     return [match for match in matches if match.is_file()]
 
 
+def _first_bytes(path: Path) -> Iterator[bytes]:
+    with open_binary(path) as file:
+        yield file.read(4096)
+
+
 def _unreadable(path: Path, formats: Collection[str]) -> str:
     """Why a file is not read, by its name and its first bytes; "" where it may be."""
     if format_of(path) not in READERS:
         return "has a suffix that says no format"
     if format_of(path) not in formats:
         return "is plain text, which has no records"
-    try:
-        with open_binary(path) as file:
-            start = file.read(4096)
-    except DAMAGED as error:
-        raise DataError(
-            f"{path} is cut short or damaged ({error}): copy or download it again"
-        ) from error
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
+    start = next(read_guarded(path, _first_bytes(path)))
     if not start:
         return "is empty: there is nothing to learn from"
     if b"\0" in start and format_of(path) != ".parquet":

@@ -10,6 +10,7 @@ from parrotlet.evals.curve import Curve, smoothed
 from parrotlet.terminal.page import figure, figures, legend
 from parrotlet.terminal.svg import Line, Point, chart
 
+UNITS = {"loss": "nats a token", "accuracy": "share of the pairs", "reward": "mean of the replies"}
 SETTLED = 0.06  # of a run: the losses before are so high that they would flatten the rest
 
 
@@ -59,7 +60,7 @@ def _loss(curves: Sequence[Curve], band: Band | None) -> str:
     area = [(share * total, low, high) for share, low, high in band.points] if band else []
     drawing = chart(lines, label=f"{curves[0].measure} by step", band=area, high=ceiling(curves))
     measure = curves[0].measure
-    unit = "nats a token by step" if measure == "loss" else "share by step"
+    unit = f"{UNITS[measure]} by step"
     if any(line.dashed for line in lines):
         unit += "; dashed: unseen text"
     return figure(measure.capitalize(), unit, drawing)

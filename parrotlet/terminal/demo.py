@@ -148,7 +148,6 @@ def _measure(directory: Path, stage: str, config: DemoConfig) -> None:
         tasks = gain_tasks(config.seed, cases, general=own, special=not own and stage != BASE)
         found[stage] = evaluate_tasks(loaded.engine, loaded.tokenizer, tasks)
     write_json(path, found)
-    (directory / ABILITIES).unlink(missing_ok=True)  # of a demo that knew fewer stages
 
 
 def _evaluate(

@@ -97,11 +97,10 @@ def _plan_of(config: StageConfig, model: ModelConfig, about: str = "") -> str:
     """The plan of any stage, on a model of this shape."""
     if isinstance(config, PretrainConfig):
         return _report("pretrain", _pretrain_plan(config), config.budget, about)
-    if isinstance(config, SftConfig):
-        return _report("sft", _sft_plan(config, model), config.budget, about)
-    if isinstance(config, DpoConfig):
-        return _report("dpo", _dpo_plan(config, model), config.budget, about)
-    return _rl_report(config, model)
+    if isinstance(config, RlConfig):
+        return _rl_report(config, model)
+    verb = "sft" if isinstance(config, SftConfig) else "dpo"
+    return _report(verb, _tuning_plan(config, model), config.budget, about)
 
 
 def _resume(run: Path) -> int:
@@ -166,14 +165,15 @@ def _about(config: PretrainConfig) -> str:
     return "about " if config.text.kind == "char" or config.text.tokenizer else ""
 
 
-def _dpo_plan(config: DpoConfig, model: ModelConfig) -> Plan:
-    tokens = 2 * config.data.world_pairs * CONVERSATION_TOKENS
+def _tuning_plan(config: SftConfig | DpoConfig, model: ModelConfig) -> Plan:
+    context = row_length(config.context, model)
+    if isinstance(config, SftConfig):
+        row, tokens = context, config.data.world_conversations * CONVERSATION_TOKENS
+    else:
+        row, tokens = 2 * context, 2 * config.data.world_pairs * CONVERSATION_TOKENS
     if config.data.data:
         tokens = int(_paths_bytes(config.data.data, RECORD_READERS) / BYTES_PER_TOKEN)
-    context = row_length(config.context, model)
-    return make_plan(
-        model, config.budget, context=context, row=2 * context, tokens_per_epoch=tokens
-    )
+    return make_plan(model, config.budget, context=context, row=row, tokens_per_epoch=tokens)
 
 
 def _rl_report(config: RlConfig, model: ModelConfig) -> str:
@@ -187,14 +187,6 @@ def _rl_report(config: RlConfig, model: ModelConfig) -> str:
         ("length", length),
     ]  # fmt: skip
     return _aligned("rl", rows)
-
-
-def _sft_plan(config: SftConfig, model: ModelConfig) -> Plan:
-    tokens = config.data.world_conversations * CONVERSATION_TOKENS
-    if config.data.data:
-        tokens = int(_paths_bytes(config.data.data, RECORD_READERS) / BYTES_PER_TOKEN)
-    context = row_length(config.context, model)
-    return make_plan(model, config.budget, context=context, tokens_per_epoch=tokens)
 
 
 def _data_bytes(data: DataConfig) -> int:
