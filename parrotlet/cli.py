@@ -163,7 +163,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _dispatch(arguments)
     except ParrotletError as error:
-        print(f"parrotlet: {error}", file=sys.stderr)
+        # what is used wrongly is so by all processes of torchrun: one of each machine says it
+        if error.status != 2 or os.environ.get("LOCAL_RANK", "0") == "0":
+            print(f"parrotlet: {error}", file=sys.stderr)
         return error.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
