@@ -1,15 +1,16 @@
-"""What a stage of alignment gained: two models on the same held-out cases of some tasks.
+"""What stages of alignment gained: models on the same held-out cases of some tasks.
 
-python bench/align.py BEFORE AFTER [--tasks world/manner world/counting] [--cases 1000] [--seed 0]
+python bench/align.py BEFORE AFTER [MORE ...] [--tasks world/manner world/counting] [--cases 1000]
 
-Replies are greedy, with tools; the last line is JSON. The interval of a difference is of pairs:
-each case is asked of both models.
+Each model is compared with the one before it. Replies are greedy, with tools; the last line is
+JSON. The interval of a difference is of pairs: each case is asked of both models.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+from itertools import pairwise
 from pathlib import Path
 
 from parrotlet.chat.answer import GenerateSettings
@@ -39,20 +40,22 @@ def missed(path: Path, name: str, seed: int, cases: int) -> set[int]:
 def main() -> None:
     """Ask, print a line a task, and the card."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("before", type=Path)
-    parser.add_argument("after", type=Path)
+    parser.add_argument("models", type=Path, nargs="+")
     parser.add_argument("--tasks", nargs="+", default=["world/manner", "world/counting"])
     parser.add_argument("--cases", type=int, default=1000)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     card = {}
     for name in given.tasks:
-        sets = [missed(each, name, given.seed, given.cases) for each in (given.before, given.after)]
+        sets = [missed(each, name, given.seed, given.cases) for each in given.models]
         rates = [1 - len(each) / given.cases for each in sets]
-        difference, half = paired_gain(*sets, given.cases)
-        shown = f"{rates[0]:.1%} -> {rates[1]:.1%}  {difference:+.1%} ± {half:.1%}"
-        print(f"{name:24} {shown}", flush=True)
-        card[name] = {"before": rates[0], "after": rates[1], "gain": difference, "half": half}
+        gains = [paired_gain(*pair, given.cases) for pair in pairwise(sets)]
+        shown = "  ".join(
+            f"-> {rate:.1%} ({difference:+.1%} ± {half:.1%})"
+            for rate, (difference, half) in zip(rates[1:], gains, strict=True)
+        )
+        print(f"{name:24} {rates[0]:.1%} {shown}", flush=True)
+        card[name] = {"rates": rates, "gains": gains}
     print(json.dumps({"cases": given.cases, "seed": given.seed, "tasks": card}))
 
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from parrotlet.chat.answer import GenerateSettings
 from parrotlet.engine.engine import Engine
-from parrotlet.evals.chat import Failure, Result, run_task
+from parrotlet.evals.chat import GREEDY, Failure, Result, run_task
 from parrotlet.tasks.task import Task
 from parrotlet.tasks.world import WORLD_TASKS, general_cases
 from parrotlet.text.tokenizer import Tokenizer
@@ -48,13 +49,18 @@ def world_tasks(seed: int, cases: int, *, general: bool = False) -> dict[str, Ta
 
 
 def evaluate_tasks(
-    engine: Engine, tokenizer: Tokenizer, tasks: Mapping[str, Task], show: Show = lambda *_: None
+    engine: Engine,
+    tokenizer: Tokenizer,
+    tasks: Mapping[str, Task],
+    show: Show = lambda *_: None,
+    *,
+    settings: GenerateSettings = GREEDY,
 ) -> dict[str, dict[str, Any]]:
     """Every task by its name, as evaluate_world has it."""
     results = {}
     for done, (name, task) in enumerate(tasks.items()):
         show(name, done, len(tasks))
-        results[name] = _as_json(run_task(engine, tokenizer, task, tools=TOOLS))
+        results[name] = _as_json(run_task(engine, tokenizer, task, tools=TOOLS, settings=settings))
     return results
 
 
