@@ -62,8 +62,8 @@ def plan_of_recipe(name: str) -> PlanConfig:
         recipe=name,
         shape=base.shape,
         vocab_size=base.text.vocab_size,
-        tokens=budget.tokens or (budget.steps or 0) * budget.batch_tokens or None,
-        batch_tokens=budget.batch_tokens,
+        tokens=budget.tokens or (budget.steps or 0) * (budget.batch_tokens or 0) or None,
+        batch_tokens=budget.batch_tokens or PlanConfig.batch_tokens,
     )
 
 
@@ -209,10 +209,13 @@ def _call(target: str, config: Any, extra: str = "") -> int:
 
 def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
     """The verb's configuration; tyro prints usage errors and exits with status 2."""
-    default = verb.default(_given("--recipe", arguments) or "default") if verb.default else None
-    budgeted = any(each.split("=")[0] in BUDGETS for each in arguments)
+    recipe_name = _given("--recipe", arguments) or "default"
+    default = verb.default(recipe_name) if verb.default else None
+    # a budget that is given takes the place of the recipe's, whichever of the three it has; a
+    # depth without one is to be trained for as long as it is worth
+    named = (*BUDGETS, "--depth") if recipe_name == "default" else BUDGETS
+    budgeted = any(each.split("=")[0] in named for each in arguments)
     if budgeted and default is not None and not isinstance(default, PlanConfig):
-        # a budget that is given takes the place of the recipe's, whichever of the three it has
         none = replace(default.budget, steps=None, tokens=None, minutes=None)
         default = replace(default, budget=none)
     start = _given("--start", arguments)

@@ -34,6 +34,9 @@ class Recipe:
     eval_cases: int = 200  # of each ability, at the end of a demo
 
 
+BY_RULES = OptimizerConfig(
+    matrix_lr=None, embedding_lr=None, head_lr=None, scalar_lr=None, weight_decay=None
+)
 # a model of about a million parameters, two thousand tokens a step
 SMALL = OptimizerConfig(matrix_lr=0.03, warmup_steps=5, cooldown=0.6)
 # what is there already is to be moved, not learned anew: far below fine-tuning's rates
@@ -53,14 +56,14 @@ CAREFUL = OptimizerConfig(
 # for GPUs, with steps of some hundred thousand tokens: rates that nanochat takes, not tried here
 LARGE = OptimizerConfig(matrix_lr=0.02, embedding_lr=0.2, head_lr=0.004, warmup_steps=40)
 LARGE_TALK = OptimizerConfig(matrix_lr=0.005, embedding_lr=0.02, head_lr=0.001, cooldown=0.8)
-BIG_TALK = BudgetConfig(tokens=100_000_000, batch_tokens=131_072, micro_tokens=32_768)
+BIG_TALK = BudgetConfig(tokens=100_000_000, batch_tokens=131_072)
 
 RECIPES = {
     "default": Recipe(
         summary="your own text, sized by --depth and --minutes",
         pretrain=PretrainConfig(
-            budget=BudgetConfig(minutes=5, batch_tokens=4096),
-            optim=OptimizerConfig(matrix_lr=0.03, embedding_lr=0.02),
+            budget=BudgetConfig(minutes=5, batch_tokens=None),
+            optim=BY_RULES,
         ),
         sft=SftConfig(
             start=Path("runs"),
@@ -186,9 +189,7 @@ RECIPES = {
             recipe="gpu",
             text=TokenizerConfig(vocab_size=32_768),
             shape=ShapeConfig(depth=12, context=1024),
-            budget=BudgetConfig(
-                tokens=1_300_000_000, batch_tokens=262_144, micro_tokens=32_768, save_seconds=600
-            ),
+            budget=BudgetConfig(tokens=1_300_000_000, batch_tokens=262_144, save_seconds=600),
             optim=LARGE,
         ),
         sft=SftConfig(start=Path("runs"), recipe="gpu", budget=BIG_TALK, optim=LARGE_TALK),
@@ -199,9 +200,7 @@ RECIPES = {
             recipe="speedrun",
             text=TokenizerConfig(vocab_size=32_768),
             shape=ShapeConfig(depth=22, context=2048),
-            budget=BudgetConfig(
-                tokens=7_000_000_000, batch_tokens=524_288, micro_tokens=32_768, save_seconds=900
-            ),
+            budget=BudgetConfig(tokens=7_000_000_000, batch_tokens=524_288, save_seconds=900),
             optim=LARGE,
         ),
         sft=SftConfig(start=Path("runs"), recipe="speedrun", budget=BIG_TALK, optim=LARGE_TALK),

@@ -121,6 +121,8 @@ def test_numbers_that_cannot_work(tmp_path: Path, capsys: pytest.CaptureFixture[
         (("--steps", "0"), ("--steps 0",)),
         (("--minutes", "-1"), ("--minutes",)),
         (("--tokens", "5"), ("--tokens 5", "1,024")),
+        (("--batch-tokens", "100"), ("--batch-tokens 100 ", "--batch-tokens 128 would do")),
+        (("--depth", "90000", "--width", "64"), ("--depth 90000 needs", "GB are free", "would do")),
         (("--recipe", "nonsense"), ("nonsense", "shakespeare")),
         (("--heads", "4", "--kv-heads", "3"), ("3 key-value heads",)),
     ]

@@ -84,20 +84,17 @@ def build_optimizers(
     named = list(named)
     roles = by_role(named)
     parts: list[torch.optim.Optimizer] = []
-    lrs = {
-        "embedding": config.embedding_lr,
-        "head": config.head_lr,
-        "scalar": config.scalar_lr,
-        "matrix": config.matrix_lr,
-    }
+    lrs = {role: getattr(config, f"{role}_lr") for role in roles}
+    decay = config.weight_decay
+    assert decay is not None and None not in lrs.values(), "stages.rules.filled says how much"
     matrices = [parameter for _, parameter in roles["matrix"]]
     if config.optimizer == "muon" and matrices:
         parts.append(
             Muon(
                 matrices,
-                lr=config.matrix_lr,
+                lr=lrs["matrix"],
                 momentum=config.momentum,
-                weight_decay=config.weight_decay,
+                weight_decay=decay,
                 dtype=torch.bfloat16 if fast_bfloat16 else torch.float32,
                 ranks=ranks,
             )
@@ -106,7 +103,7 @@ def build_optimizers(
         {
             "params": [parameter for _, parameter in members],
             "lr": lrs[role],
-            "weight_decay": config.weight_decay if role == "matrix" else 0.0,
+            "weight_decay": decay if role == "matrix" else 0.0,
         }
         for role, members in roles.items()
         if members and not (role == "matrix" and config.optimizer == "muon")

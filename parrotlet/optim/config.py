@@ -8,19 +8,22 @@ from typing import Literal
 
 @dataclass(frozen=True, kw_only=True)
 class OptimizerConfig:
-    """Learning rates by role, and the shape of the schedule."""
+    """Learning rates by role, and the shape of the schedule.
+
+    Rates and decay that are None follow from the model and the batch (stages/rules.py).
+    """
 
     optimizer: Literal["muon", "adamw"] = "muon"
     """muon: orthogonalised momentum for matrices, AdamW for the rest; adamw: AdamW for all."""
-    matrix_lr: float = 0.02
+    matrix_lr: float | None = 0.02
     """Learning rate of the matrices inside the blocks."""
-    embedding_lr: float = 0.1
+    embedding_lr: float | None = 0.1
     """Learning rate of the token (and position) embeddings."""
-    head_lr: float = 0.004
+    head_lr: float | None = 0.004
     """Learning rate of an untied output head."""
-    scalar_lr: float = 0.01
+    scalar_lr: float | None = 0.01
     """Learning rate of gains, biases and scalars."""
-    weight_decay: float = 0.0
+    weight_decay: float | None = 0.0
     """Decoupled weight decay of the matrices, times the learning rate."""
     dropout: float = 0.0
     """Share of what blocks add that is left out in training, for many epochs of little text."""

@@ -17,6 +17,7 @@ from parrotlet.core.errors import RunError, UsageError
 from parrotlet.core.rundir import check_name
 from parrotlet.stages.bounds import BOUNDS, check_bounds
 
+MICRO_TOKENS = 16_384
 # what --help says of a list that is empty where nothing is given
 NOTHING_GIVEN = tyro.conf.arg(help_behavior_hint="(default: none)")
 
@@ -96,10 +97,12 @@ class BudgetConfig:
     """Tokens to train on; becomes steps."""
     minutes: float | None = None
     """Minutes of training; becomes steps by timing a few before the first."""
-    batch_tokens: int = 8192
-    """Tokens in one optimizer step, over all ranks."""
-    micro_tokens: int = 16384
-    """The most tokens in one forward pass of one rank; larger batches are cut into microbatches."""
+    batch_tokens: int | None = 8192
+    """Tokens in one optimizer step, over all ranks; None: by the rules."""
+    micro_tokens: int | Literal["auto"] | None = None
+    """The most tokens in one forward pass of one rank; larger batches are cut into microbatches.
+    auto: the fastest of several sizes, timed at the start; left out, that on a GPU and 16,384 on a
+    CPU, where it changes little."""
     evaluate_every: int | None = None
     """Steps between evaluations; left out, ten times in a run."""
     save_every: int | None = None
@@ -108,6 +111,11 @@ class BudgetConfig:
     """Seconds between checkpoints."""
     sample_seconds: float = 30.0
     """Seconds between samples."""
+
+    @property
+    def fixed_micro_tokens(self) -> int:
+        """micro_tokens, where they are not measured."""
+        return self.micro_tokens if isinstance(self.micro_tokens, int) else MICRO_TOKENS
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -39,7 +39,7 @@ from parrotlet.stages.plan import Plan, make_plan, row_length
 from parrotlet.stages.record import key_of, settled
 from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
-from parrotlet.stages.show import say_notes
+from parrotlet.evals.show import say_notes
 from parrotlet.tasks.world_pairs import WorldPairs
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
@@ -94,10 +94,9 @@ def _stage(config: DpoConfig, ground: Ground, plan: Plan, train: PairRows, held:
     return Stage(
         name="dpo",
         tokenizer=tokenizer,
-        stream=packed(train, plan, config.run, ground.runtime),
+        stream=packed(train, config.run, ground.runtime),
         objective=_objective(config, tally),
         plan=plan,
-        budget=config.budget,
         optim=config.optim,
         lora=config.lora,
         evaluate=lambda model, stop: validation(config, model, held, plan.micro_rows, device, stop),
@@ -223,7 +222,7 @@ def reference_of(
     model: Model, rows: PackedRows, config: DpoConfig, runtime: Runtime
 ) -> np.ndarray[tuple[int, int], np.dtype[np.float32]]:
     """(R, 2 P) log-probabilities of the replies in every row, 0 where there is none."""
-    micro_rows = max(1, config.budget.micro_tokens // rows.tokens.shape[1])
+    micro_rows = max(1, config.budget.fixed_micro_tokens // rows.tokens.shape[1])
     segments = int(rows.segments.max())
     found = [
         reply_logprobs(model, batch.to(runtime.device), segments)[0].float().cpu()

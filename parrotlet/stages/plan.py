@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 from parrotlet.core.errors import UsageError
 from parrotlet.model.config import ModelConfig
-from parrotlet.model.cost import flops_per_token, num_parameters, training_bytes
+from parrotlet.optim.config import OptimizerConfig
+from parrotlet.stages import rules
 from parrotlet.stages.config import BudgetConfig
 from parrotlet.stages.config_pretrain import PretrainConfig, ShapeConfig, TokenizerConfig
 
 WIDTH_PER_DEPTH = 64
+FEW_STEPS = 50  # fewer are too few for the schedule to do much: smaller batches give more
 EVALUATIONS = 10  # in a run, where nothing else is asked for
-DEFAULT_EPOCHS = 4.0  # where no budget is given
 LONGEST_ROW = 1024  # tokens, of a model that is started from, unless asked for
-EFFICIENCY = 0.35  # of the matrix-product speed, seen in training small models on two cores
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,15 +24,19 @@ class Plan:
     """What a stage is going to do."""
 
     model: ModelConfig
+    budget: BudgetConfig
     context: int  # tokens in a row
+    world_size: int
     rows_per_step: int  # over all ranks
-    micro_rows: int
+    micro_tokens: int  # at most, in one pass of one rank
     steps: int | None  # None until --minutes has been measured
-    epoch_steps: float  # that read the data once
-    evaluate_every: int
-    parameters: int
-    flops_per_token: float
-    training_bytes: int
+    tokens_per_epoch: int
+
+    @property
+    def micro_rows(self) -> int:
+        """In one pass of one rank."""
+        rows = self.rows_per_step // self.world_size
+        return max(1, min(rows, self.micro_tokens // self.context))
 
     @property
     def tokens_per_step(self) -> int:
@@ -42,11 +48,15 @@ class Plan:
         """Of the whole run, where its length is known."""
         return None if self.steps is None else self.steps * self.tokens_per_step
 
-    def seconds(self, flops_per_second: float) -> float | None:
-        """A forecast from the measured speed of matrix products; a third to thrice is usual."""
-        if self.tokens is None:
-            return None
-        return self.tokens * self.flops_per_token / (flops_per_second * EFFICIENCY)
+    @property
+    def epoch_steps(self) -> float:
+        """Steps that read the data once."""
+        return self.tokens_per_epoch / self.tokens_per_step
+
+    @property
+    def evaluate_every(self) -> int:
+        """Steps between evaluations."""
+        return self.budget.evaluate_every or max(1, (self.steps or 0) // EVALUATIONS)
 
 
 def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
@@ -151,43 +161,71 @@ def make_plan(
             f"--context {context} is longer than the model's {model.context}; use at most that"
         )
     context = row or context
-    derived = max(world_size, round(budget.batch_tokens / context / world_size) * world_size)
-    rows = rows_per_step or derived
-    if rows % world_size:
+    if rows_per_step is not None and rows_per_step % world_size:
         raise UsageError(
-            f"the run began with {rows} rows in a step, which {world_size} ranks cannot share; "
-            f"go on with a number of ranks that divides {rows}"
+            f"the run began with {rows_per_step} rows in a step, which {world_size} ranks cannot "
+            f"share; go on with a number of ranks that divides {rows_per_step}"
         )
-    steps = _steps(budget, rows * context, tokens_per_epoch)
-    return Plan(
+    least = context * world_size
+    if budget.batch_tokens is not None and budget.batch_tokens < least and rows_per_step is None:
+        each = f" for each of {world_size} ranks" if world_size > 1 else ""
+        raise UsageError(
+            f"--batch-tokens {budget.batch_tokens:,} is less than one row of {context:,} tokens"
+            f"{each}; --batch-tokens {least:,} would do, or shorter rows (--context)"
+        )
+    plan = Plan(
         model=model,
+        budget=budget,
         context=context,
-        rows_per_step=rows,
-        micro_rows=max(1, min(rows // world_size, budget.micro_tokens // context)),
-        steps=steps,
-        epoch_steps=tokens_per_epoch / (rows * context),
-        evaluate_every=budget.evaluate_every or max(1, (steps or 0) // EVALUATIONS),
-        parameters=num_parameters(model),
-        flops_per_token=flops_per_token(model, context),
-        training_bytes=training_bytes(model, min(rows, budget.micro_tokens // context), context),
+        world_size=world_size,
+        rows_per_step=rows_per_step or world_size,
+        micro_tokens=budget.fixed_micro_tokens,
+        steps=budget.steps,
+        tokens_per_epoch=tokens_per_epoch,
     )
-
-
-def _steps(budget: BudgetConfig, tokens_per_step: int, tokens_per_epoch: int) -> int | None:
-    if budget.minutes is not None:
-        return None
-    if budget.steps is not None:
-        return budget.steps
-    tokens = budget.tokens or int(DEFAULT_EPOCHS * tokens_per_epoch)
-    if budget.tokens is not None and tokens < tokens_per_step:
+    tokens = budget.tokens or rules.horizon(model, tokens_per_epoch)
+    if rows_per_step is None:  # how many tokens minutes are is measured later
+        plan = with_batch(plan, 0 if budget.minutes else tokens)
+    if budget.steps is not None or budget.minutes is not None:
+        return plan
+    if budget.tokens is not None and tokens < plan.tokens_per_step:
         raise UsageError(
-            f"--tokens {tokens:,} is less than one step of {tokens_per_step:,}; "
-            "ask for more, or for a smaller --batch-tokens"
+            f"--tokens {tokens:,} is less than one step of {plan.tokens_per_step:,}; ask for that "
+            "many, or for a smaller --batch-tokens"
         )
-    return max(1, tokens // tokens_per_step)
+    return replace(plan, steps=max(1, tokens // plan.tokens_per_step))
 
 
-def with_steps(plan: Plan, steps: int, budget: BudgetConfig) -> Plan:
-    """The plan once its number of steps is known."""
-    every = budget.evaluate_every or max(1, steps // EVALUATIONS)
-    return replace(plan, steps=steps, evaluate_every=every)
+def missing_rates(optim: OptimizerConfig, plan: Plan, tuning: bool) -> dict[str, Any]:
+    """By the rules, those of the rates and the decay that `optim` leaves open.
+
+    tuning: whether weights are there already, which smaller rates are for.
+    """
+    assert plan.steps is not None
+    share = rules.TUNING if tuning else 1.0
+    found = rules.rates(plan.model, plan.tokens_per_step, plan.steps)
+    return {
+        name: float(f"{value if name == 'weight_decay' else share * value:.3g}")
+        for name, value in found.items()
+        if getattr(optim, name) is None
+    }
+
+
+def remarks(plan: Plan, ruled: Mapping[str, float]) -> Iterator[str]:
+    """What a person should know of a plan before it begins."""
+    steps, size, minutes = plan.steps or 0, plan.tokens_per_step, plan.budget.minutes
+    if ruled:
+        values = ", ".join(f"{name} {value:g}" for name, value in ruled.items())
+        yield f"{steps:,} steps of {size:,} tokens; by the rules {values}"
+    fewer = f"a --batch-tokens below {size}"
+    if minutes is not None and steps < FEW_STEPS:
+        yield f"only {steps} steps fit into {minutes:.2g} minutes; {fewer} gives more of them"
+    if plan.epoch_steps < 1:
+        yield f"each step reads the text {1 / plan.epoch_steps:.1f} times over; {fewer} reads less"
+
+
+def with_batch(plan: Plan, tokens: float) -> Plan:
+    """The plan with the batch asked for, or else that which suits a run of so many tokens."""
+    wanted = plan.budget.batch_tokens or rules.batch_tokens(plan.model, tokens)
+    rows = max(1, round(wanted / plan.context / plan.world_size)) * plan.world_size
+    return replace(plan, rows_per_step=rows)

@@ -140,7 +140,7 @@ def _stage(
         name="base",
         tokenizer=tokenizer,
         stream=static(
-            RowStream(
+            lambda plan: RowStream(
                 tokens=shards.train,
                 context=plan.context,
                 rows_per_step=plan.rows_per_step,
@@ -152,7 +152,6 @@ def _stage(
         ),
         objective=next_token,
         plan=plan,
-        budget=config.budget,
         optim=config.optim,
         evaluate=lambda model, stop: validation(model, shards, plan, runtime, stop),
         sample=lambda model: continuations(model, tokenizer, config.prompts, SETTINGS),

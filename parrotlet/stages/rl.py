@@ -17,6 +17,7 @@ from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.chat import run_task
+from parrotlet.evals.watch import Watch
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.model import Model
 from parrotlet.stages.config_json import with_absolute_paths
@@ -26,7 +27,6 @@ from parrotlet.stages.plan import Plan, make_plan, row_length
 from parrotlet.stages.record import settled
 from parrotlet.stages.rounds import Rounds
 from parrotlet.stages.run import Display, Stage, run_stage
-from parrotlet.stages.watch import Watch
 from parrotlet.tasks.gsm8k import GSM8K
 from parrotlet.tasks.table import PRACTICE, TASKS
 from parrotlet.tasks.task import Task
@@ -61,12 +61,11 @@ def rl(config: RlConfig, display: Display, tasks: tuple[Task, Task] | None = Non
         stage = Stage(
             name="rl",
             tokenizer=tokenizer,
-            stream=rounds.stream,
+            stream=lambda plan, model: rounds.stream(model),
             objective=PolicyObjective(
                 clip=policy.clip_ratio, clip_high=policy.clip_ratio_high, kl=policy.kl, tally=tally
             ),
             plan=plan,
-            budget=config.budget,
             optim=config.optim,
             lora=config.lora,
             evaluate=lambda model, stop: pass_at_1(model, tokenizer, held, config, stop),
@@ -118,7 +117,9 @@ def make_rl_plan(
         )
     rows = questions * config.rollout.samples
     length = row_length(None, model)
-    budget = replace(config.budget, batch_tokens=rows * length)
+    # its passes follow from the lengths of replies, so none are timed
+    fixed = config.budget.fixed_micro_tokens
+    budget = replace(config.budget, batch_tokens=rows * length, micro_tokens=fixed)
     return make_plan(
         model,
         budget,

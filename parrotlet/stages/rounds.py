@@ -99,7 +99,7 @@ class Rounds:
         """One Step. Replies that were as good as all of their group teach nothing and are left out,
         unless they are to stay near the reference; one is kept, so that no rank stands still."""
         some = [each for each in rollouts if each.advantage or self.reference is not None]
-        batches = batches_of(some or rollouts[:1], self.config.budget.micro_tokens)
+        batches = batches_of(some or rollouts[:1], self.config.budget.fixed_micro_tokens)
         if self.config.rollout.correction:
             batches = [corrected(model, each, self.config.rollout) for each in batches]
         if self.reference is not None:

@@ -5,50 +5,46 @@ A stage itself is a stream and an objective; pretrain.py and sft.py say which.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
-from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, SAMPLES
 from parrotlet.core.runtime import Runtime, has_fast_bfloat16
+from parrotlet.data.batch import Batch
 from parrotlet.data.packing import PackedRows
 from parrotlet.data.pairs import PairRows
 from parrotlet.data.streams import PackedStream, Stream, prefetch
+from parrotlet.evals.show import show_batch
+from parrotlet.evals.timing import (
+    USEFUL_STEPS,
+    enough_steps,
+    fastest_pass,
+    pass_sizes,
+    step_seconds,
+)
 from parrotlet.model.build import build_model
 from parrotlet.model.lora import add_lora
 from parrotlet.model.model import Model
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
-from parrotlet.stages.config import BudgetConfig, LoraConfig, RunConfig
-from parrotlet.stages.plan import Plan, with_steps
+from parrotlet.stages.config import LoraConfig, RunConfig
+from parrotlet.stages.plan import Plan, missing_rates, remarks, with_batch
 from parrotlet.stages.record import settle, settled
-from parrotlet.stages.show import show_batch
+from parrotlet.stages.rules import horizon
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
 from parrotlet.train.drive import Hooks, Progress, Rhythm, StopFlag, drive, is_owed
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import Objective
-from parrotlet.train.parallel import (
-    any_rank,
-    on_main,
-    sum_over_ranks,
-    wait_for_all,
-    wrap,
-)
+from parrotlet.train.parallel import on_main, wait_for_all, wrap
 from parrotlet.train.tally import Tally
-
-LEAST_STEPS, USEFUL_STEPS = 10, 100  # of a run measured in minutes: refused below, advised
-FEW_STEPS = 50  # fewer are too few for the schedule to do much: smaller batches give more
-MEASURED_STEPS = 16  # at most, timed before a run of --minutes; one more goes before them
-TIMING_SECONDS, TIMING_SHARE = 2.0, 0.1  # timing ends after these, whichever comes first
 
 
 class Display(Protocol):
@@ -69,10 +65,9 @@ class Stage:
 
     name: str
     tokenizer: Tokenizer
-    stream: Callable[[Model], Stream]  # of what it learns from; static() where no model matters
+    stream: Callable[[Plan, Model], Stream]  # of what it learns from
     objective: Objective
     plan: Plan
-    budget: BudgetConfig
     optim: OptimizerConfig
     evaluate: Callable[[Model, StopFlag], Mapping[str, float]]
     sample: Callable[[Model], Mapping[str, str]]
@@ -84,17 +79,17 @@ class Stage:
     watch: Callable[[Mapping[str, float]], object] = dict  # told the tally's means; may end the run
 
 
-def static(stream: Stream) -> Callable[[Model], Stream]:
+def static(stream: Callable[[Plan], Stream]) -> Callable[[Plan, Model], Stream]:
     """A stream that no model has a part in: its steps are made ahead, by a thread."""
-    return lambda model: lambda position: prefetch(stream(position))
+    return lambda plan, model: lambda position: prefetch(stream(plan)(position))
 
 
 def packed(
-    rows: PackedRows | PairRows, plan: Plan, run: RunConfig, runtime: Runtime
-) -> Callable[[Model], Stream]:
+    rows: PackedRows | PairRows, run: RunConfig, runtime: Runtime
+) -> Callable[[Plan, Model], Stream]:
     """This rank's share of packed rows, in the order that the run's seed gives."""
     return static(
-        PackedStream(
+        lambda plan: PackedStream(
             rows=rows,
             rows_per_step=plan.rows_per_step,
             micro_rows=plan.micro_rows,
@@ -115,7 +110,8 @@ def run_stage(
     last = checkpoints.newest(directory, set_aside=True) if runtime.is_main else None
     wait_for_all(runtime)
     last = last or checkpoints.newest(directory)
-    plan = _settled(stage, run, runtime, directory, display)
+    stage = _settled(stage, run, runtime, directory, display)
+    plan = stage.plan
     assert plan.steps is not None
     metrics = JsonLines(directory / METRICS)
     if last is not None and last.step >= plan.steps and not is_owed(metrics):
@@ -123,7 +119,7 @@ def run_stage(
         return True
     state = new_state(stage, run.seed, runtime)
     if run.show_batch and runtime.is_main:
-        display.say(show_batch(next(stage.stream(state.model)(0))[0], stage.tokenizer))
+        display.say(show_batch(next(stage.stream(plan, state.model)(0))[0], stage.tokenizer))
     if last is not None:
         checkpoints.restore(state, last)
         display.say(f"going on from step {state.step} of {plan.steps}")
@@ -150,14 +146,14 @@ def run_stage(
     stage.tally.clear()
     return drive(
         state,
-        stage.stream(state.model),
+        stage.stream(plan, state.model),
         rhythm=Rhythm(
             total_steps=plan.steps,
             evaluate_every=plan.evaluate_every,
             whole=stage.whole,
-            save_every=stage.budget.save_every,
-            save_seconds=stage.budget.save_seconds,
-            sample_seconds=stage.budget.sample_seconds,
+            save_every=plan.budget.save_every,
+            save_seconds=plan.budget.save_seconds,
+            sample_seconds=plan.budget.sample_seconds,
         ),
         schedule=make_schedule(stage.optim, plan.steps),
         clip=stage.optim.clip,
@@ -201,60 +197,72 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
 
 def _settled(
     stage: Stage, run: RunConfig, runtime: Runtime, directory: Path, display: Display
-) -> Plan:
-    """The plan with its number of steps, which recipe.json remembers once it is known."""
-    steps = settled(directory).get("steps") or stage.plan.steps
-    if steps is None:
-        steps = _steps_for_minutes(stage, run, runtime)
-        if steps < FEW_STEPS:
-            display.say(
-                f"only {steps} steps fit into {stage.budget.minutes:.2g} minutes; a --batch-tokens "
-                f"below {stage.plan.tokens_per_step} gives more of them"
-            )
-    if not settled(directory):
-        facts = {
-            "steps": -(-steps // stage.whole) * stage.whole,
-            "epoch_steps": round(stage.plan.epoch_steps, 3),
-            "rows_per_step": stage.plan.rows_per_step,
-            "dtype": str(runtime.compute_dtype).removeprefix("torch."),
-            "threads": torch.get_num_threads(),
-        }
-        on_main(lambda: settle(directory, facts), runtime)
-    return with_steps(stage.plan, -(-steps // stage.whole) * stage.whole, stage.budget)
-
-
-def _steps_for_minutes(stage: Stage, run: RunConfig, runtime: Runtime) -> int:
-    """Time a few steps on a model that is thrown away; how many fit in the minutes asked for."""
-    assert stage.budget.minutes is not None
-    state = new_state(stage, run.seed, runtime)
-    schedule = make_schedule(stage.optim, 1_000_000)
-    steps = stage.stream(state.model)(0)
-    reports = train(state, steps, schedule=schedule, clip=stage.optim.clip)
-    limit = min(TIMING_SECONDS, TIMING_SHARE * 60 * stage.budget.minutes)
-    laps: list[float] = []
-    # the first step of all is slow, and left out unless it alone takes what may be spent
-    while len(laps) <= MEASURED_STEPS and not any_rank(sum(laps) > limit, runtime):
-        begin = time.perf_counter()
-        float(next(reports).loss)
-        laps.append(time.perf_counter() - begin)
-    counted = laps[1:] or laps
-    seconds = torch.tensor(sum(counted) / len(counted), device=runtime.device)
-    mean = float(sum_over_ranks(seconds, runtime)) / runtime.world_size
-    torch.manual_seed(run.seed)
-    return enough_steps(stage.budget.minutes, mean)
-
-
-def enough_steps(minutes: float, seconds: float) -> int:
-    """Steps of so many `seconds` in so many minutes.
-
-    Raises UsageError where they are too few to learn anything, saying what it would take.
+) -> Stage:
+    """The stage with all that is measured or follows from it, which recipe.json keeps from then on:
+    the size of a pass, the batch, the steps and the rates.
     """
-    steps = int(minutes * 60 / seconds)
-    if steps < LEAST_STEPS:
-        needed = USEFUL_STEPS * seconds / 60
-        raise UsageError(
-            f"{minutes:.2g} minutes are {steps} steps of this model on this machine, too few to "
-            f"learn anything: {USEFUL_STEPS} steps take {needed:.2g} minutes; give more --minutes, "
-            "or take a smaller model or batch"
-        )
-    return steps
+    before = settled(directory)
+    plan = replace(
+        stage.plan,
+        micro_tokens=before.get("micro_tokens", stage.plan.micro_tokens),
+        steps=before.get("steps", stage.plan.steps),
+    )
+    if plan.steps is None or not before:
+        plan = _measured(replace(stage, plan=plan), run, runtime, display)
+    assert plan.steps is not None
+    plan = replace(plan, steps=-(-plan.steps // stage.whole) * stage.whole)
+    if before:
+        ruled: Mapping[str, Any] = before.get("rates", {})
+        return replace(stage, plan=plan, optim=replace(stage.optim, **ruled))
+    ruled = missing_rates(stage.optim, plan, stage.start is not None)
+    facts = {
+        "steps": plan.steps,
+        "epoch_steps": round(plan.epoch_steps, 3),
+        "rows_per_step": plan.rows_per_step,
+        "micro_tokens": plan.micro_tokens,
+        "rates": ruled,
+        "dtype": str(runtime.compute_dtype).removeprefix("torch."),
+        "threads": torch.get_num_threads(),
+    }
+    on_main(lambda: settle(directory, facts), runtime)
+    for line in remarks(plan, ruled):
+        display.say(line)
+    return replace(stage, plan=plan, optim=replace(stage.optim, **ruled))
+
+
+def _measured(stage: Stage, run: RunConfig, runtime: Runtime, display: Display) -> Plan:
+    """The plan with the fastest passes where they are not fixed, and the steps of --minutes with
+    the batch that suits so many, all timed on a model that is thrown away.
+    """
+    plan, budget = stage.plan, stage.plan.budget
+    passes = budget.micro_tokens == "auto" or (
+        budget.micro_tokens is None and runtime.device.type == "cuda"
+    )
+    if plan.steps is not None and not passes:
+        return plan
+    rates = missing_rates(stage.optim, replace(plan, steps=USEFUL_STEPS), False)
+    optim = replace(stage.optim, **rates)
+    state = new_state(replace(stage, optim=optim), run.seed, runtime)
+    if passes or budget.batch_tokens is None:
+        whole = with_batch(plan, horizon(plan.model, plan.tokens_per_epoch)) if passes else plan
+        sizes = pass_sizes(whole.rows_per_step // plan.world_size, plan.context)
+
+        def batch_of(rows: int) -> Batch:
+            cut = replace(whole, micro_tokens=rows * plan.context)
+            return next(stage.stream(cut, state.model)(0))[0]
+
+        learner = Learner(state.model, stage.objective)
+        rows, seconds = fastest_pass(learner, batch_of, sizes if passes else sizes[:1], runtime)
+        if passes:
+            plan = replace(plan, micro_tokens=rows * plan.context)
+            display.say(f"{plan.micro_tokens:,} tokens at a time learn fastest here")
+        if budget.minutes is not None:
+            plan = with_batch(plan, 60 * budget.minutes / seconds * plan.world_size)
+    if budget.minutes is not None:
+        schedule = make_schedule(optim, 1_000_000)
+        steps = stage.stream(plan, state.model)(0)
+        reports = train(state, steps, schedule=schedule, clip=optim.clip)
+        lap = step_seconds(reports, budget.minutes, runtime)
+        plan = replace(plan, steps=enough_steps(budget.minutes, lap))
+    torch.manual_seed(run.seed)
+    return plan

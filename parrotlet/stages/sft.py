@@ -22,7 +22,7 @@ from parrotlet.stages.plan import Plan, make_plan, row_length
 from parrotlet.stages.record import gone, key_of, settled
 from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
-from parrotlet.stages.show import say_notes, show_conversation
+from parrotlet.evals.show import say_notes, show_conversation
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.drive import StopFlag
@@ -59,10 +59,9 @@ def sft(config: SftConfig, display: Display) -> Path | None:
         stage = Stage(
             name="sft",
             tokenizer=tokenizer,
-            stream=packed(train, plan, config.run, runtime),
+            stream=packed(train, config.run, runtime),
             objective=next_token,
             plan=plan,
-            budget=config.budget,
             optim=config.optim,
             lora=config.lora,
             evaluate=lambda model, stop: validation(model, held, plan, runtime, stop),

@@ -8,32 +8,39 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from parrotlet.core.errors import UsageError
 from parrotlet.data.sources import find_files
 from parrotlet.exchange.config import ExportConfig, ImportConfig
 from parrotlet.files.compression import COMPRESSIONS
 from parrotlet.files.formats import READERS
 from parrotlet.files.records import RECORD_READERS
 from parrotlet.model.config import ModelConfig
-from parrotlet.model.cost import forward_flops_per_token, kv_cache_bytes, num_parameters
+from parrotlet.model.cost import (
+    flops_per_token,
+    forward_flops_per_token,
+    kv_cache_bytes,
+    num_parameters,
+    training_bytes,
+)
 from parrotlet.serve.config import ServeConfig
-from parrotlet.stages.config import BudgetConfig
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_pretrain import DataConfig, PretrainConfig, TokenizeConfig
 from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.plan import (
-    EFFICIENCY,
     Plan,
     check_start,
     make_plan,
+    missing_rates,
     model_config,
     row_length,
-    with_steps,
+    with_batch,
 )
 from parrotlet.terminal.config import ChatConfig, DemoConfig, ResumeConfig, SampleConfig
 from parrotlet.terminal.config_runs import (
@@ -45,6 +52,7 @@ from parrotlet.terminal.config_runs import (
 )
 from parrotlet.terminal.demo_stages import StageConfig, stages_of
 from parrotlet.terminal.duration import duration
+from parrotlet.terminal.forecast import GPUS, forecast
 from parrotlet.terminal.stored import stored_config, stored_model
 
 BYTES_PER_TOKEN = 3.5  # of English in a vocabulary of some thousands; counted exactly by the run
@@ -52,6 +60,8 @@ CHAR_VOCABULARY = 100
 WORLD_DOCUMENT_BYTES = 180
 CONVERSATION_TOKENS = 80
 FLOAT32_BYTES = 4
+RENTED = "h100"
+EFFICIENCY = 0.35  # of the matrix-product speed, seen in training small models on two cores
 COMPRESSED = 3  # times a compressed file is longer when it is read, as English is
 TOKENIZER_MOST_BYTES = 50_000_000  # more text is not looked at
 TOKENIZER_BYTES_PER_SECOND = 6_000_000  # measured on one core, English: 6 to 15 million
@@ -60,7 +70,7 @@ TOKENIZER_BYTES_PER_SECOND = 6_000_000  # measured on one core, English: 6 to 15
 def dry_run(config: Any) -> int:
     """Print what the verb would do; 0."""
     if isinstance(config, PretrainConfig):
-        print(_report("pretrain", _pretrain_plan(config), config.budget, _about(config)))
+        print(_plan_of(config, _pretrain_plan(config).model, _about(config)))
     elif isinstance(config, SftConfig | DpoConfig | RlConfig):
         print(_plan_of(config, stored_model(config.start)))
     elif isinstance(config, ServeConfig):
@@ -96,11 +106,11 @@ def dry_run(config: Any) -> int:
 def _plan_of(config: StageConfig, model: ModelConfig, about: str = "") -> str:
     """The plan of any stage, on a model of this shape."""
     if isinstance(config, PretrainConfig):
-        return _report("pretrain", _pretrain_plan(config), config.budget, about)
+        return _report("pretrain", _pretrain_plan(config), config, about)
     if isinstance(config, RlConfig):
         return _rl_report(config, model)
     verb = "sft" if isinstance(config, SftConfig) else "dpo"
-    return _report(verb, _tuning_plan(config, model), config.budget, about)
+    return _report(verb, _tuning_plan(config, model), config, about)
 
 
 def _resume(run: Path) -> int:
@@ -216,37 +226,63 @@ def measured_flops() -> float:
     return best
 
 
-def _report(name: str, plan: Plan, budget: BudgetConfig, about: str = "") -> str:
+def _money(plan: Plan) -> str:
+    """What the plan would cost on one rented GPU, on paper."""
+    gpu = GPUS[RENTED]
+    try:
+        found = forecast(plan, gpu, 1)
+    except UsageError as error:
+        return f"more than one {RENTED}: {error}"
+    money = f"{found.money:,.2f} dollars" if found.money >= 0.01 else "less than a cent"
+    return (
+        f"none here; {money} for {duration(max(1, 3600 * found.hours))} of a rented {RENTED} at "
+        f"{gpu.price:g} dollars an hour, on paper (parrotlet plan says more)"
+    )
+
+
+def _report(
+    name: str, plan: Plan, config: PretrainConfig | SftConfig | DpoConfig, about: str = ""
+) -> str:
     """The plan of a stage; `about` goes before what the vocabulary decides, where it is a guess."""
-    flops = measured_flops()
-    speed = flops * EFFICIENCY / plan.flops_per_token
+    flops, budget = measured_flops(), config.budget
+    flops_each = flops_per_token(plan.model, plan.context)
+    speed = flops * EFFICIENCY / flops_each  # a third to thrice is usual
     if plan.steps is None:
         assert budget.minutes is not None
+        plan = with_batch(plan, budget.minutes * 60 * speed)
         steps = max(1, int(budget.minutes * 60 * speed / plan.tokens_per_step))
-        plan = with_steps(plan, steps, budget)
+        plan = replace(plan, steps=steps)
     assert plan.tokens is not None
     model = plan.model
+    needed = training_bytes(model, plan.micro_rows, plan.context)
+    optim = replace(
+        config.optim, **missing_rates(config.optim, plan, tuning=config.start is not None)
+    )
     speed_here = f"at {flops / 1e9:,.0f} GFLOP/s, on {os.cpu_count()} cores"
     if budget.minutes is None:
-        seconds = plan.seconds(flops)
-        assert seconds is not None
         guess, unsure = "", ""
-        took = f"about {duration(seconds)} {speed_here}, give or take a factor of two"
+        took = f"about {duration(plan.tokens / speed)} {speed_here}, give or take a factor of two"
     else:
         guess, unsure = "about ", f" {speed_here}, within a factor of two; measured at the start"
         took = f"{duration(60 * budget.minutes)}, as asked for"
     rows = [
         ("model", f"{model.arch}, {model.depth} blocks, width {model.width}, {model.heads} heads"),
-        ("parameters", f"{about}{plan.parameters:,}"),
+        ("parameters", f"{about}{num_parameters(model):,}"),
         ("vocabulary", f"{about}{model.vocab_size:,}"),
         (
             "a step",
             f"{plan.rows_per_step} rows of {plan.context} tokens, {plan.micro_rows} at a time",
         ),
+        (
+            "rates",
+            f"matrices {optim.matrix_lr:g}, embeddings {optim.embedding_lr:g}, head "
+            f"{optim.head_lr:g}, scalars {optim.scalar_lr:g}; decay {optim.weight_decay:g}",
+        ),
         ("steps", f"{guess}{plan.steps:,}{unsure}"),
         ("tokens", f"{guess}{plan.tokens:,}"),
-        ("FLOPs", f"{guess}{plan.tokens * plan.flops_per_token:.3g}"),
-        ("memory", f"{plan.training_bytes / 2**20:,.0f} MiB for training"),
+        ("FLOPs", f"{guess}{plan.tokens * flops_each:.3g}"),
+        ("memory", f"{needed / 2**20:,.0f} MiB for training"),
         ("time", took),
+        ("money", _money(plan)),
     ]
     return _aligned(name, rows)

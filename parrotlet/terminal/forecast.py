@@ -11,7 +11,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from parrotlet.core.errors import UsageError
-from parrotlet.model.cost import num_matrix_parameters, num_parameters, training_bytes
+from parrotlet.model.cost import (
+    flops_per_token,
+    num_matrix_parameters,
+    num_parameters,
+    training_bytes,
+)
 from parrotlet.stages.plan import Plan
 
 UTILISATION = 0.4  # nanochat reports 41 to 50% of an H100's peak at depths 12 to 24
@@ -70,7 +75,8 @@ def forecast(plan: Plan, gpu: Gpu, gpus: int, price: float | None = None) -> For
             f"--batch-tokens {-(-plan.rows_per_step // gpus) * gpus * plan.context}"
         )
     micro = _micro_rows(plan, gpu, rows)
-    compute = plan.tokens_per_step * plan.flops_per_token / (gpus * gpu.flops * UTILISATION)
+    flops = plan.tokens_per_step * flops_per_token(plan.model, plan.context)
+    compute = flops / (gpus * gpu.flops * UTILISATION)
     sent, communication = _exchange(plan, gpu, gpus)
     hours = plan.steps * (compute + communication) / 3600
     return Forecast(

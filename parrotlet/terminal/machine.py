@@ -23,7 +23,7 @@ from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
 from parrotlet.stages.config_pretrain import ShapeConfig
 from parrotlet.stages.plan import model_config
-from parrotlet.terminal.plan import TOKENS_PER_PARAMETER
+from parrotlet.stages.rules import TOKENS_PER_PARAMETER
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import next_token
 

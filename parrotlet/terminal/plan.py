@@ -6,13 +6,12 @@ from rich.console import Console
 from rich.table import Table
 
 from parrotlet.core.errors import UsageError
-from parrotlet.model.cost import num_matrix_parameters
+from parrotlet.model.cost import flops_per_token, num_matrix_parameters, num_parameters
 from parrotlet.stages.config import BudgetConfig
 from parrotlet.stages.plan import Plan, make_plan, model_config
+from parrotlet.stages.rules import TOKENS_PER_PARAMETER
 from parrotlet.terminal.config_runs import PlanConfig
 from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
-
-TOKENS_PER_PARAMETER = 12  # nanochat's speedruns take 8 to 12, Chinchilla about 20
 
 
 def plan(config: PlanConfig) -> int:
@@ -20,10 +19,11 @@ def plan(config: PlanConfig) -> int:
     console = Console()
     made, gpu = plan_of(config), GPUS[config.gpu]
     assert made.tokens is not None
+    model, flops = made.model, made.tokens * flops_per_token(made.model, made.context)
     console.print(
-        f"{made.model.arch}, {made.model.depth} blocks, width {made.model.width}: "
-        f"{made.parameters:,} parameters, {made.tokens:,} tokens in {made.steps:,} steps of "
-        f"{made.tokens_per_step:,}, {made.tokens * made.flops_per_token:.3g} FLOPs",
+        f"{model.arch}, {model.depth} blocks, width {model.width}: "
+        f"{num_parameters(model):,} parameters, {made.tokens:,} tokens in {made.steps:,} steps of "
+        f"{made.tokens_per_step:,}, {flops:.3g} FLOPs",
         highlight=False,
     )
     table = Table("GPUs", "hours", "dollars", "memory, rows", "a step", "exchange", "sent", "peak")

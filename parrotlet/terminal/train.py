@@ -4,26 +4,32 @@ from __future__ import annotations
 
 import os
 import shlex
+from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 
-from parrotlet.core.errors import DataError
+from parrotlet.core.errors import DataError, UsageError
+from parrotlet.core.machine import free_memory
 from parrotlet.core.rundir import lock
+from parrotlet.core.runtime import make_runtime
 from parrotlet.evals.band import Band, band_of
+from parrotlet.model.cost import STATE_BYTES, num_parameters
 from parrotlet.stages import dpo as dpo_stage
 from parrotlet.stages import pretrain as pretrain_stage
 from parrotlet.stages import rl as rl_stage
 from parrotlet.stages import sft as sft_stage
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_json import to_json
-from parrotlet.stages.config_pretrain import PretrainConfig, TokenizeConfig
+from parrotlet.stages.config_pretrain import PretrainConfig, ShapeConfig, TokenizeConfig
 from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.opening import run_directory
+from parrotlet.stages.plan import model_config
 from parrotlet.stages.record import remember
 from parrotlet.stages.run import Display
 from parrotlet.stages.tokenizer import tokenizer_for
@@ -52,13 +58,34 @@ def tokenizer(config: TokenizeConfig) -> int:
 
 
 def pretrain(config: PretrainConfig) -> int:
-    """Train a base model and say what to do with it."""
+    """Train a base model and say what to do with it.
+
+    Raises UsageError for a depth that memory is not enough for, naming one that it is enough for.
+    """
+    if config.start is None and make_runtime(config.run.device).device.type == "cpu":
+        check_memory(config.shape, config.text.vocab_size, free_memory())
     return _train(
         "pretrain",
         lambda display: pretrain_stage.pretrain(config, display),
         lambda directory: f"sample {quoted(directory)}{_prompt(config.prompts, directory)}",
         band_of(to_json(config), "pretrain"),
         run_directory(config.run, config.recipe),
+    )
+
+
+def check_memory(shape: ShapeConfig, vocab_size: int, free: int | None) -> None:
+    """UsageError where weights, their gradients and the optimizer need more than `free` bytes."""
+
+    def needed(depth: int) -> int:
+        return STATE_BYTES * num_parameters(model_config(replace(shape, depth=depth), vocab_size))
+
+    if free is None or needed(shape.depth) <= free:
+        return
+    deepest = bisect_right(range(1, shape.depth), free, key=needed)
+    raise UsageError(
+        f"--depth {shape.depth} needs {needed(shape.depth) / 1e9:,.1f} GB for weights, gradients "
+        f"and optimizer, and {free / 1e9:,.1f} GB are free: "
+        + (f"--depth {deepest} would do" if deepest else "take a smaller --width or --vocab-size")
     )
 
 

@@ -138,7 +138,7 @@ def _backward(state: TrainState, step: Step, units: int) -> Tensor:
         try:
             return _gradients(state, parts, units)
         except (torch.OutOfMemoryError, RuntimeError, MemoryError) as error:
-            if not _is_out_of_memory(error):
+            if not is_out_of_memory(error):
                 raise
         state.optimizers.zero_grad()
         rows = max(len(batch.tokens) for batch in parts)
@@ -152,7 +152,7 @@ def _backward(state: TrainState, step: Step, units: int) -> Tensor:
         log.warning("out of memory with %d rows at a time; going on with half of them", rows)
 
 
-def _is_out_of_memory(error: Exception) -> bool:
+def is_out_of_memory(error: Exception) -> bool:
     """Whether memory was refused; on a CPU PyTorch says so in words alone."""
     refused = isinstance(error, torch.OutOfMemoryError | MemoryError)
     return refused or "can't allocate memory" in str(error)

@@ -104,7 +104,8 @@ def test_a_failed_attempt_leaves_its_name_free(
     smoke = ["--recipe", "smoke", "--device", "cpu", "--runs", tmp_path, "--name"]
     command = ["pretrain", *smoke, "x", "--kind", "char", "--data"]
     assert run(capsys, *command, tmp_path / "txet.txt")[0] == 1  # a typo
-    assert run(capsys, *command, text, "--context", 20_000)[0] == 1  # longer than the text
+    too_long = ["--context", 20_000, "--batch-tokens", 20_000]  # longer than the text
+    assert run(capsys, *command, text, *too_long)[0] == 1
     assert run(capsys, *command, text, "--validation-fraction", 0.2)[0] == 0
     data = read_json(tmp_path / "x" / "data" / "manifest.json")
     assert data["made_from"]["split"]["validation_fraction"] == 0.2

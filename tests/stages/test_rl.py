@@ -25,6 +25,7 @@ from parrotlet.core.runtime import Runtime
 from parrotlet.data.batch import IGNORE
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import SamplingSettings
+from parrotlet.evals.watch import collapse
 from parrotlet.model.context import CausalContext
 from parrotlet.stages.config import RunConfig
 from parrotlet.stages.config_rl import RlConfig
@@ -33,7 +34,6 @@ from parrotlet.stages.rl import rl
 from parrotlet.stages.rollouts import Rollout, batch_of, batches_of, grade, roll, set_advantages
 from parrotlet.stages.rounds import corrected
 from parrotlet.stages.sft import sft
-from parrotlet.stages.watch import collapse
 from parrotlet.tasks.gsm8k import GSM8K
 from parrotlet.tasks.table import PRACTICE, TASKS
 from parrotlet.tasks.task import Example

@@ -8,12 +8,13 @@ import pytest
 
 from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
-from parrotlet.model.cost import num_matrix_parameters, num_parameters
+from parrotlet.model.cost import flops_per_token, num_matrix_parameters, num_parameters
 from parrotlet.recipes import RECIPES
 from parrotlet.stages.plan import Plan
+from parrotlet.stages.rules import TOKENS_PER_PARAMETER
 from parrotlet.terminal.config_runs import PlanConfig
 from parrotlet.terminal.forecast import GPUS, UTILISATION, forecast
-from parrotlet.terminal.plan import TOKENS_PER_PARAMETER, plan_of
+from parrotlet.terminal.plan import plan_of
 
 PLAN = plan_of(PlanConfig(batch_tokens=2**20))
 H100 = GPUS["h100"]
@@ -23,7 +24,7 @@ def test_one_gpu_by_hand() -> None:
     found = forecast(PLAN, H100, 1)
     assert PLAN.tokens is not None
     assert PLAN.tokens <= TOKENS_PER_PARAMETER * num_matrix_parameters(PLAN.model)
-    seconds = PLAN.tokens * PLAN.flops_per_token / (989e12 * UTILISATION)
+    seconds = PLAN.tokens * flops_per_token(PLAN.model, PLAN.context) / (989e12 * UTILISATION)
     assert found.hours * 3600 == pytest.approx(seconds)
     assert found.money == pytest.approx(found.hours * H100.price)
     assert (found.sent, found.communication) == (0, 0)

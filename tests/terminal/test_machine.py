@@ -9,8 +9,8 @@ from parrotlet.cli import main
 from parrotlet.model.cost import flops_per_token, num_matrix_parameters
 from parrotlet.stages.config_pretrain import ShapeConfig
 from parrotlet.stages.plan import model_config
+from parrotlet.stages.rules import TOKENS_PER_PARAMETER
 from parrotlet.terminal import machine
-from parrotlet.terminal.plan import TOKENS_PER_PARAMETER
 
 CPU = torch.device("cpu")
 

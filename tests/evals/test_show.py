@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 
 from parrotlet.data.batch import IGNORE, Batch
-from parrotlet.stages.show import show_batch
+from parrotlet.evals.show import show_batch
 from parrotlet.text.train import train_bpe
 
 
