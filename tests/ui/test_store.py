@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from parrotlet.data.preferences import read_preferences
-from parrotlet.text.chat import Text, ToolCall, ToolResult
+from parrotlet.terminal.remote import to_json
+from parrotlet.text.chat import Message, Text, ToolCall, ToolResult
 from parrotlet.ui import store as module
 from parrotlet.ui.settings import as_json, as_markdown, read_conversation
 from parrotlet.ui.store import Store, StoreError, branch
@@ -68,14 +69,14 @@ def test_thumbs_are_pairs_for_dpo(tmp_path: Path) -> None:
     assert store.preferences.read_text() == ""
 
 
-@pytest.mark.parametrize("damage", ["bytes", "version", "torn"])
+@pytest.mark.parametrize("damage", ["bytes", "older", "newer", "torn"])
 def test_a_file_that_cannot_be_used_is_set_aside(tmp_path: Path, damage: str) -> None:
     store = Store(tmp_path)
     talked(store)
     store.rate(2, True)
-    if damage == "version":
+    if damage in ("older", "newer"):
         with sqlite3.connect(store.path) as db:
-            db.execute("PRAGMA user_version = 99")
+            db.execute(f"PRAGMA user_version = {0 if damage == 'older' else 99}")
         db.close()
     whole = store.path.read_bytes()
     if damage == "bytes":
@@ -146,6 +147,18 @@ def test_export_and_import(tmp_path: Path) -> None:
 def test_an_import_that_is_no_conversation(data: bytes, reason: str) -> None:
     with pytest.raises(ValueError, match=reason):
         read_conversation(data)
+
+
+def test_what_a_chat_at_a_terminal_saves_is_a_conversation() -> None:
+    said = [
+        Message.of("system", "Be brief."),
+        Message.of("user", "2 + 2?"),
+        Message("assistant", (ToolCall("calculator", "2 + 2"), ToolResult("4"), Text("It is 4."))),
+    ]
+    data = json.dumps({"messages": [to_json(each) for each in said]}).encode()
+    title, system, messages = read_conversation(data)
+    assert (title, system, len(messages)) == ("2 + 2?", "Be brief.", 2)
+    assert [part["type"] for part in messages[1][1]] == ["tool_call", "tool_result", "text"]
 
 
 def test_exports_are_what_sft_reads(tmp_path: Path) -> None:
