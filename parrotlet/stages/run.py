@@ -124,18 +124,15 @@ def run_stage(
         checkpoints.restore(state, last)
         display.say(f"going on from step {state.step} of {plan.steps}")
 
-    def save(state: TrainState) -> None:
-        on_main(
-            lambda: checkpoints.save(directory, state, stage.tokenizer, stage=stage.name), runtime
-        )
-
     def measure() -> Mapping[str, float]:
         means = stage.tally.means(runtime)
         stage.watch(means)
         return means
 
     hooks = Hooks(
-        save=save,
+        save=lambda state: on_main(
+            lambda: checkpoints.save(directory, state, stage.tokenizer, stage=stage.name), runtime
+        ),
         evaluate=lambda state, stop: stage.evaluate(state.model, stop),
         sample=lambda state: stage.sample(state.model),
         show=display.show,
