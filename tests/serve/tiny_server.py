@@ -64,10 +64,14 @@ class Running:
 
     process: subprocess.Popen[str]
     address: str
+    printed: list[str]
+    reader: threading.Thread
 
     def output(self) -> str:
         """What it has printed, once it has ended."""
-        return self.process.communicate(timeout=PATIENT)[0]
+        self.process.wait(PATIENT)
+        self.reader.join(PATIENT)
+        return "".join(self.printed)
 
 
 @contextmanager
@@ -82,14 +86,21 @@ def serving(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterat
     )
     try:
         assert process.stdout is not None
-        said = []
-        for line in process.stdout:
+        lines, said = process.stdout, list[str]()
+        for line in lines:
             said.append(line)
             if found := ADDRESS.search(line):
                 break
         else:
             raise AssertionError("".join(said))
-        yield Running(process, found[1])
+        # somebody has to read on: a server whose log nobody takes stands still
+        reader = threading.Thread(target=said.extend, args=(lines,))
+        reader.start()
+        try:
+            yield Running(process, found[1], said, reader)
+        finally:
+            process.kill()
+            reader.join(PATIENT)
     finally:
         process.kill()
         process.communicate()
