@@ -40,7 +40,7 @@ def rates(model: ModelConfig, tokens_per_step: int, steps: int) -> dict[str, flo
     return {
         "matrix_lr": 0.02,
         "embedding_lr": 0.06 * narrow if model.tied else 0.1,
-        "head_lr": 0.01 * narrow,
+        "head_lr": 0.02 * narrow,
         "scalar_lr": 0.01,
         "weight_decay": 0.0,
     }
