@@ -1,4 +1,4 @@
-"""Fit the dial's rules (parrotlet/stages/rules.py): the best values of many small runs beside theirs.
+"""Fit the rules of the dial (parrotlet/stages/rules.py) on many small runs, and show the fit.
 
     OMP_NUM_THREADS=1 python bench/dial.py fit --data FILES... --out trials.jsonl   # an hour
     OMP_NUM_THREADS=1 python bench/dial.py check --data FILES... --out trials.jsonl
