@@ -92,8 +92,8 @@ class DemoConfig:
     """Your own files, folders or globs to read instead of the world's documents. The conversations
     are then those that state nothing of the world."""
     minutes: float | None = None
-    """Minutes of training, shared out as in the recipe among those stages that it gives minutes;
-    left out, the recipe's."""
+    """Minutes of training, shared out as in the recipe among those stages that it gives minutes
+    (of your own files: half to read, half to talk); left out, the recipe's."""
     vocab_size: int | None = None
     """Size of the vocabulary; left out, the recipe's."""
     seed: int = 0

@@ -49,6 +49,7 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
             prompts=(),  # the model begins documents of its own: nobody knows what they are about
         )
         tuned = replace(tuned, data=replace(tuned.data, world_talk="general"))
+        base, tuned = _half_each(base, tuned)
         return _budgeted(config, {BASE: base, TUNED: tuned})
     if config.vocab_size is not None:
         base = replace(base, text=replace(base.text, vocab_size=config.vocab_size))
@@ -72,6 +73,17 @@ def _budgeted(config: DemoConfig, stages: Mapping[str, StageConfig]) -> Mapping[
         else each
         for name, each in stages.items()
     }
+
+
+def _half_each(base: PretrainConfig, tuned: SftConfig) -> tuple[PretrainConfig, SftConfig]:
+    """The recipe's minutes in halves: a person's text has more to learn than the small world's."""
+    if not (base.budget.minutes and tuned.budget.minutes):
+        return base, tuned
+    half = (base.budget.minutes + tuned.budget.minutes) / 2
+    return (
+        replace(base, budget=_of_minutes(base.budget, half)),
+        replace(tuned, budget=_of_minutes(tuned.budget, half)),
+    )
 
 
 def _of_minutes(budget: BudgetConfig, minutes: float) -> BudgetConfig:

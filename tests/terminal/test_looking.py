@@ -16,6 +16,8 @@ from parrotlet.evals.band import band_for
 from parrotlet.evals.curve import read_curves
 from parrotlet.stages.run import LEAST_STEPS, enough_steps
 from parrotlet.stages.tokenizer import split_advice
+from parrotlet.terminal.config import DemoConfig
+from parrotlet.terminal.demo_stages import stages_of
 from parrotlet.train.checkpoint import find, load_tokenizer
 from parrotlet.world.entities import World
 from parrotlet.world.records import (
@@ -67,6 +69,15 @@ def test_a_demo_on_own_files_reports_them(run: Path, folder: Path) -> None:
         assert "2 files, " in text and "bytes a token with a vocabulary of 400" in text
     known = json.loads((run / "data.json").read_text())
     assert f"{known['bytes'] / known['tokens']:.2f} bytes a token" in report
+
+
+def test_half_of_the_time_is_for_reading_ones_own_files(folder: Path) -> None:
+    whole = {name: each.budget.minutes for name, each in stages_of(DemoConfig()).items()}
+    own = stages_of(DemoConfig(data=(folder,)))
+    timed = (whole["base"] or 0) + (whole["sft"] or 0)
+    assert [each.budget.minutes for each in own.values()] == [timed / 2] * 2
+    asked = stages_of(DemoConfig(data=(folder,), minutes=8.0))
+    assert [each.budget.minutes for each in asked.values()] == [4.0, 4.0]
 
 
 def test_it_is_asked_nothing_about_the_world(run: Path) -> None:
