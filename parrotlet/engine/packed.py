@@ -6,15 +6,16 @@ float16: two bytes a weight, multiplied with float32 activations by FBGEMM (Khud
 which PyTorch has on x86. Its 11 bits are closer to the trained weights than bfloat16's 8.
 
 int8: one byte a weight, with a scale for each output; a row of activations is rounded to 8 bits
-too, with a scale of its own (Dettmers et al. 2022, "LLM.int8()", without its outliers). Sums of
-integers are exact, so a row's result is the same in every batch. Matrices of fewer than SMALL
-weights are float16 there: what reading them faster saves, preparing activations would cost.
+too, with a scale of its own (Dettmers et al. 2022, "LLM.int8()", without its outliers), and FBGEMM
+multiplies. Sums of integers are exact, so a row's result is the same in every batch. Matrices of
+fewer than SMALL weights are float16: what reading them faster saves, preparing rows would cost.
 
 Not here: other devices than the CPU, and quantised keys and values.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, cast
 
@@ -30,6 +31,7 @@ Map = Callable[[Tensor], Tensor]  # x [..., inputs] -> [..., outputs]
 SMALL = 2**18
 LARGE = 2**19  # weights of a matrix
 TINY = 1e-30  # a row of zeros has no scale
+LEVELS = 127  # of 8 bits, on either side of 0
 
 
 class PlainMap:
@@ -77,28 +79,32 @@ class Int8Map:
     """x W^T (+ b) for float32 x, by integers."""
 
     def __init__(self, weight: Tensor, bias: Tensor | None) -> None:
-        self._scales = weight.abs().amax(1).clamp_(min=TINY) / 127
-        self._weight = (weight / self._scales[:, None]).round_().to(torch.int8)
+        scales = (weight.abs().amax(1).clamp_(min=TINY) / LEVELS).double()
+        zeros = torch.zeros(len(weight), dtype=torch.long)
+        with warnings.catch_warnings():  # tensors of integers with scales are to leave PyTorch
+            warnings.simplefilter("ignore", UserWarning)
+            whole = torch.quantize_per_channel(weight, scales, zeros, 0, torch.qint8)
+        self._packed: Any = torch.ops.quantized.linear_prepack(whole, None)
+        self._multiply = torch.ops.quantized.linear_with_input_q_dq_qweight_dq_output_fp32.default
         self._bias = bias
 
     def __call__(self, x: Float[Tensor, "*N I"]) -> Float[Tensor, "*N O"]:
-        rows = x.reshape(-1, x.shape[-1])
-        steps = torch.linalg.vector_norm(rows, torch.inf, -1, keepdim=True).clamp_(min=TINY)
-        steps.mul_(1 / 127)
-        whole = torch.div(rows, steps).round_().to(torch.int8)
-        found = torch._int_mm(whole, self._weight.t()).float().mul_(steps)
-        if self._bias is None:
-            found.mul_(self._scales)
-        else:
-            found = torch.addcmul(self._bias, found, self._scales)
-        return found.view(*x.shape[:-1], -1)
+        # FBGEMM has one scale for all of x, so rows are brought to a common size first
+        sizes = torch.linalg.vector_norm(x, torch.inf, -1, keepdim=True).clamp_(min=TINY)
+        found = cast(Tensor, self._multiply(x / sizes, 1 / LEVELS, LEVELS + 1, self._packed))
+        return found.mul_(sizes) if self._bias is None else torch.addcmul(self._bias, found, sizes)
 
 
 def can_pack(weights: Weights) -> bool:
     """Whether this processor and this PyTorch have fast kernels for it."""
     if "fbgemm" not in torch.backends.quantized.supported_engines:
         return False
-    return weights == "float16" or bool(torch.cpu.get_capabilities().get("avx512_vnni"))
+    if weights == "float16":
+        return True
+    # without these instructions FBGEMM's sums are not exact
+    return hasattr(torch, "quantize_per_channel") and bool(
+        torch.cpu.get_capabilities().get("avx512_vnni")
+    )
 
 
 def check_packing(weights: Weights, device: torch.device) -> None:
