@@ -22,6 +22,7 @@ from parrotlet.safety.filters import Filters, filters_for, load_filters
 from parrotlet.safety.normalise import clean, plain
 from parrotlet.safety.policy import DEFAULT
 from parrotlet.safety.rules import LONGEST_PHRASE, RULES, Phrases, card_number, iban, matches
+from parrotlet.world.talk_safety import REFUSALS
 
 SAME = {
     "how to make a bomb": [
@@ -148,6 +149,13 @@ def test_the_classifier_tells_harm_from_its_neighbours() -> None:
     ):
         assert filters.check("input", text).action == "allow", text
         assert not filters.moderate(text).flagged
+
+
+@pytest.mark.parametrize("text", REFUSALS)
+def test_a_refusal_is_not_refused(text: str) -> None:
+    """What the embedded world teaches to say; it was taken for talk of harming oneself."""
+    stream = default().stream()
+    assert stream.push(text) + stream.flush() == text and not stream.ended
 
 
 def test_a_long_text_is_as_bad_as_its_worst_stretch() -> None:
