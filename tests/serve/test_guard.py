@@ -329,3 +329,21 @@ def test_strict_refuses_what_it_does_not_know() -> None:
         assert refused.status_code == 400
         assert refused.json()["error"]["param"] == "temprature"
         assert httpx2.post(server.address + CHAT, json={**HELLO, "user": "me"}).status_code == 200
+
+
+def test_the_inside_is_shown_where_it_is_asked_for_and_to_this_machine(runs: Path) -> None:
+    machine = MachineConfig(device="cpu", dtype="float32")
+    found = find_all([str(runs / "tiny")])
+    with in_thread(load_all(found, machine, slots=1, keep=False)) as server:
+        assert httpx2.post(f"{server.address}/inspect", json={"text": "x"}).status_code == 404
+    with in_thread(load_all(found, machine, slots=1, keep=True)) as server:
+        assert httpx2.post(f"{server.address}/inspect", json={"text": "x"}).status_code == 200
+        app = server.server.config.app
+
+        async def ask_from(host: str) -> httpx2.Response:
+            transport = httpx2.ASGITransport(app, client=(host, 5))  # type: ignore[arg-type]
+            async with httpx2.AsyncClient(transport=transport, base_url="http://localhost") as http:
+                return await http.post("/inspect", json={"text": "x"})
+
+        refused = asyncio.run(ask_from("192.0.2.1"))
+        assert refused.status_code == 403 and refused.json()["error"]["code"] == "not_local"

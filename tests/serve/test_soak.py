@@ -57,8 +57,11 @@ class Load:
         self._rng = random.Random(0)
 
     async def run(self) -> None:
-        """One client."""
-        async with httpx2.AsyncClient(base_url=self._address, timeout=PATIENT) as http:
+        """One client; a connection for each request, since one that is kept may just be closed."""
+        headers = {"connection": "close", "content-type": "application/json"}
+        async with httpx2.AsyncClient(
+            base_url=self._address, timeout=PATIENT, headers=headers
+        ) as http:
             while self.goes_on:
                 await self._ask(http)
 
@@ -67,8 +70,7 @@ class Load:
         if chance < NONSENSE:
             path, body = self._rng.choice(NONSENSES)
             content = {"content": body} if isinstance(body, str) else {"json": body}
-            headers = {"content-type": "application/json"}
-            answer = await http.post(path, headers=headers, **content)
+            answer = await http.post(path, **content)
             self.seen[f"nonsense {answer.status_code // 100}xx"] += 1
             return
         path, body = request(self._rng)
