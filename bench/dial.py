@@ -75,6 +75,7 @@ CASES: tuple[tuple[Trial, tuple[str, ...]], ...] = (
     (Trial(batch_tokens=1024), ("matrix_lr", "embedding_lr")),
     (Trial(width=256), ("embedding_lr",)),
     (SWIFT, ("head_lr",)),
+    (Trial(batch_tokens=1024, matrix_lr=0.015, embedding_lr=0.09), ("batch_tokens",)),
     (Trial(tokens=2**19, matrix_lr=0.02, embedding_lr=0.08), ("batch_tokens", "matrix_lr")),
     (Trial(batch_tokens=1024, matrix_lr=0.015, embedding_lr=0.09), ("decay",)),
     (replace(SWIFT, width=256), ("head_lr",)),
@@ -82,7 +83,8 @@ CASES: tuple[tuple[Trial, tuple[str, ...]], ...] = (
     (Trial(batch_tokens=16384, embedding_lr=0.08), ("matrix_lr",)),
     (SWIFT, ("matrix_lr", "embedding_lr")),
 )
-HELD_OUT = Trial(depth=3, width=192, vocab_size=4096)
+HELD_OUT = Trial(depth=3, width=192, tokens=2**17)
+BEFORE = replace(HELD_OUT, embedding_lr=0.02)  # the constants that the rules have replaced
 SEEDS = tuple(Trial(seed=seed) for seed in (1, 2))  # how much a loss says
 
 
@@ -208,7 +210,7 @@ def ruled(trial: Trial) -> Trial:
     shape = ShapeConfig(arch=trial.arch, depth=trial.depth, width=trial.width)  # type: ignore[arg-type]
     model = model_config(shape, trial.vocab_size)
     sized = replace(trial, batch_tokens=rules.batch_tokens(model, trial.tokens))
-    rates = rules.rates(model, sized.batch_tokens, sized.steps)
+    rates = rules.rates(model, sized.steps, epochs=1)
     decay = rates.pop("weight_decay") * rates["matrix_lr"] * sized.steps
     return replace(sized, **rates, decay=decay)  # type: ignore[arg-type]
 
@@ -218,10 +220,13 @@ def check(trials: Trials) -> None:
     middle = ruled(HELD_OUT)
     print("by the rules:", changed(middle), flush=True)
     trials.loss(middle)
-    for knob in ("matrix_lr", "embedding_lr", "batch_tokens"):
+    trials.loss(BEFORE)
+    for knob in ("embedding_lr", "batch_tokens", "matrix_lr"):
         value = getattr(middle, knob)
         for factor in (FACTOR[knob], 1 / FACTOR[knob]):
             trials.loss(replace(middle, **{knob: type(value)(float(f"{value * factor:.5g}"))}))
+    for decay in (1.0, 3.0):
+        trials.loss(replace(middle, decay=decay))
 
 
 def show(trials: Trials) -> None:

@@ -203,7 +203,7 @@ def missing_rates(optim: OptimizerConfig, plan: Plan, tuning: bool) -> dict[str,
     """
     assert plan.steps is not None
     share = rules.TUNING if tuning else 1.0
-    found = rules.rates(plan.model, plan.tokens_per_step, plan.steps)
+    found = rules.rates(plan.model, plan.steps, plan.steps / plan.epoch_steps)
     return {
         name: float(f"{value if name == 'weight_decay' else share * value:.3g}")
         for name, value in found.items()

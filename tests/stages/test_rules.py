@@ -39,6 +39,7 @@ def test_every_depth_has_a_plan(depth: int) -> None:
     size = plan.tokens_per_step
     assert size & (size - 1) == 0
     values = missing_rates(BY_RULES, plan, False)
+    assert values["weight_decay"] == 0  # four epochs at most
     assert set(values) == {"matrix_lr", "embedding_lr", "head_lr", "scalar_lr", "weight_decay"}
     assert all(0 <= value < 1 and math.isfinite(value) for value in values.values())
 
@@ -64,6 +65,15 @@ def test_the_length_is_what_the_model_is_worth_and_the_text_gives() -> None:
     assert endless.tokens == pytest.approx(rules.horizon(model, EPOCH), rel=0.01)
     assert short.tokens == pytest.approx(rules.MOST_EPOCHS * 100_000, rel=0.02)
     assert short.tokens_per_step < endless.tokens_per_step
+
+
+def test_text_that_is_read_often_brings_decay() -> None:
+    few, many = (plan_of(2, by_rules(steps=800), epoch=epoch) for epoch in (10**9, 10**5))
+    assert many.steps is not None and many.steps / many.epoch_steps > rules.MOST_EPOCHS
+    found = missing_rates(BY_RULES, many, False)
+    over_the_run = found["weight_decay"] * found["matrix_lr"] * many.steps
+    assert over_the_run == pytest.approx(rules.DECAY, rel=0.01)
+    assert missing_rates(BY_RULES, few, False)["weight_decay"] == 0
 
 
 def test_what_is_given_stands() -> None:
