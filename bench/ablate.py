@@ -49,7 +49,7 @@ from parrotlet.text.train import train_bpe
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import next_token
 
-VOCABULARY, CONTEXT, STEP_TOKENS = 2048, 256, 2048
+CONTEXT, STEP_TOKENS = 256, 2048
 DEPTH, WIDTH, HEADS = 4, 96, 3
 STRETCH = 4_000  # characters of one piece of text; every HELD_OUT-th is for validation
 HELD_OUT = 40
@@ -398,9 +398,10 @@ class Text:
 
     train: TokenArray
     validation: TokenArray
+    vocabulary: int
 
 
-def read_text(paths: list[Path]) -> Text:
+def read_text(paths: list[Path], vocabulary: int) -> Text:
     """Some of each path's text, cut into stretches, and a vocabulary of its own."""
     stretches: list[str] = []
     for path in paths:
@@ -411,8 +412,9 @@ def read_text(paths: list[Path]) -> Text:
                 break
         stretches += [text[at : at + STRETCH] for at in range(0, len(text), STRETCH)]
     learned = [text for index, text in enumerate(stretches) if index % HELD_OUT]
-    tokenizer = train_bpe(learned, VOCABULARY)
-    return Text(_tokens(learned, tokenizer), _tokens(stretches[::HELD_OUT], tokenizer))
+    tokenizer = train_bpe(learned, vocabulary)
+    sides = [_tokens(side, tokenizer) for side in (learned, stretches[::HELD_OUT])]
+    return Text(*sides, vocabulary)
 
 
 def _tokens(texts: list[str], tokenizer: Tokenizer) -> TokenArray:
@@ -433,7 +435,7 @@ class Trial:
 def begin(variant: Variant, text: Text, seed: int, total: int, runtime: Runtime) -> Trial:
     """A fresh model of the variant and its endless training."""
     config = ModelConfig(
-        arch="swift", vocab_size=VOCABULARY, context=CONTEXT, depth=DEPTH, width=WIDTH,
+        arch="swift", vocab_size=text.vocabulary, context=CONTEXT, depth=DEPTH, width=WIDTH,
         heads=HEADS, kv_heads=HEADS, head_width=WIDTH // HEADS, mlp_width=4 * WIDTH, tied=False,
     )  # fmt: skip
     model = Ablated(config, runtime.compute_dtype, variant.pieces)
@@ -509,6 +511,11 @@ def read_records(path: Path) -> list[Record]:
     return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
 
 
+def of_text(records: list[Record], vocabulary: int) -> list[Record]:
+    """Those of a vocabulary of this size."""
+    return [each for each in records if each["vocabulary"] == vocabulary]
+
+
 def losses(records: list[Record], name: str, steps: int) -> dict[int, float]:
     """Loss by seed."""
     return {
@@ -518,14 +525,17 @@ def losses(records: list[Record], name: str, steps: int) -> dict[int, float]:
     }
 
 
-def slope(records: list[Record], steps: int) -> float:
-    """By how much the base's loss falls when steps become e times as many, near `steps`."""
+def slope(records: list[Record], steps: int) -> float | None:
+    """By how much the base's loss falls when steps become e times as many, near `steps`.
+
+    None where it was not run at another length.
+    """
     base = losses(records, BASE, steps)
     found = []
     for each in records:
         if each["variant"] == BASE and each.get("steps", steps) != steps and each["seed"] in base:
             found.append((base[each["seed"]] - each["loss"]) / math.log(each["steps"] / steps))
-    return statistics.mean(found)
+    return statistics.mean(found) if found else None
 
 
 def table(records: list[Record], steps: int) -> list[str]:
@@ -543,21 +553,20 @@ def table(records: list[Record], steps: int) -> list[str]:
     for name, apart in differences.items():
         if not apart:
             continue
-        mean, values = statistics.mean(apart), list(losses(records, name, steps).values())
-        ratio = next((each["cost"] for each in records if _is_cost(each, name)), None)
-        shown = f"{statistics.mean(values):.4f}"
+        values = list(losses(records, name, steps).values())
+        mean, shown = statistics.mean(apart), f"{statistics.mean(values):.4f}"
         shown += f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else " (one seed)"
-        needed = "" if ratio is None else f"{math.exp(mean / worth) * ratio:.3f}"
-        lines.append(
-            f"| {name} | {shown} | {mean:+.4f} | {mean / spread:+.1f} | "
-            f"{'' if ratio is None else f'{ratio:.3f}'} | {needed} |"
-        )
+        share = f"{mean / spread:+.1f}" if spread else ""
+        ratio = next((each["cost"] for each in records if _is_cost(each, name)), None)
+        cells = [name, shown, f"{mean:+.4f}", share, f"{ratio:.3f}" if ratio else ""]
+        cells.append(f"{math.exp(mean / worth) * ratio:.3f}" if worth and ratio else "")
+        lines.append(f"| {' | '.join(cells)} |")
     return [
         *lines,
         "",
         f"{steps} steps of {STEP_TOKENS:,} tokens; seeds of the base {sorted(base)}; one deviation "
         f"of a difference, pooled over all variants of several seeds: {spread:.4f}; e times the "
-        f"steps are worth {worth:.3f}.",
+        f"steps are worth {worth or math.nan:.3f}.",
     ]
 
 
@@ -575,18 +584,18 @@ def pooled_deviation(groups: list[list[float]]) -> float:
 def work(options: argparse.Namespace) -> None:
     """Make what is asked for and is not there yet, a line of --out each."""
     keep_memory()
-    runtime, text = make_runtime("cpu"), read_text(options.data)
-    done = read_records(options.out)
+    runtime, text = make_runtime("cpu"), read_text(options.data, options.vocabulary)
+    done = of_text(read_records(options.out), options.vocabulary)
     names = options.only or list(VARIANTS)
     wanted = [(name, seed) for seed in options.seeds for name in names]
     if options.verb == "cost":
         wanted = [(name, 0) for name in names]
     for name, seed in wanted:
+        key: Record = {"variant": name, "vocabulary": options.vocabulary}
         if options.verb == "cost":
-            key: Record = {"variant": name}
             known = any(_is_cost(each, name) for each in done)
         else:
-            key = {"variant": name, "seed": seed, "steps": options.steps}
+            key |= {"seed": seed, "steps": options.steps}
             known = any(all(each.get(k) == v for k, v in key.items()) for each in done)
         if known:
             continue
@@ -610,12 +619,14 @@ def main() -> None:
     parser.add_argument("--only", nargs="+", choices=list(VARIANTS), metavar="NAME")
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--steps", type=int, default=128)
+    parser.add_argument("--vocabulary", type=int, default=2048)
     parser.add_argument("--rounds", type=int, default=20, help="pairs of steps, for the cost")
     options = parser.parse_args()
     if options.verb == "names":
         print("\n".join(VARIANTS))
     elif options.verb == "table":
-        print("\n".join(table(read_records(options.out), options.steps)))
+        records = of_text(read_records(options.out), options.vocabulary)
+        print("\n".join(table(records, options.steps)))
     elif not options.data:
         parser.error("name some text")
     else:

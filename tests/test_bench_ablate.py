@@ -24,7 +24,7 @@ from parrotlet.train.losses import next_token
 ROOT = Path(__file__).parent.parent
 CPU = Runtime(device=torch.device("cpu"), compute_dtype=torch.float32)
 TOY = {
-    "VOCABULARY": 300, "CONTEXT": 16, "STEP_TOKENS": 64, "DEPTH": 4, "WIDTH": 24, "HEADS": 2,
+    "CONTEXT": 16, "STEP_TOKENS": 64, "DEPTH": 4, "WIDTH": 24, "HEADS": 2,
     "STRETCH": 200, "HELD_OUT": 10,
 }  # fmt: skip
 
@@ -45,7 +45,7 @@ def ablate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 def text(ablate: ModuleType, tmp_path: Path) -> Any:
     words = random.Random(0).choices(["the", "fox", "walks", "and", "sees", "a", "dog"], k=4000)
     (tmp_path / "some.txt").write_text(" ".join(words))
-    return ablate.read_text([tmp_path])
+    return ablate.read_text([tmp_path], 300)
 
 
 def test_with_nothing_taken_out_it_is_swift(ablate: ModuleType, text: Any) -> None:
