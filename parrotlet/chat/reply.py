@@ -33,7 +33,6 @@ def reply(
     tools: Mapping[str, Tool],
     *,
     filters: Filters | None = None,
-    most_calls: int = MOST_CALLS,
 ) -> Generator[Piece, None, None]:
     """The answer to the last (user's) message: Dropped if need be, pieces, Finish.
 
@@ -46,7 +45,7 @@ def reply(
     if screened.refusal:
         yield from screened.refusal
         return
-    answer, dropped = _prepare(engine, tokenizer, screened, settings, tools, filters, most_calls)
+    answer, dropped = _prepare(engine, tokenizer, screened, settings, tools, filters)
     if dropped:
         yield Dropped(dropped)
     with closing(drive(engine, [answer])) as pieces:
@@ -62,7 +61,6 @@ def replies(
     tools: Mapping[str, Tool],
     *,
     filters: Filters | None = None,
-    most_calls: int = MOST_CALLS,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> list[Message]:
     """The answer to each conversation, as many at once as the engine has slots.
@@ -73,7 +71,7 @@ def replies(
     said: list[list[Piece]] = [list(each.refusal) for each in screened]
     places = [index for index, each in enumerate(screened) if not each.refusal]
     answers = [
-        _prepare(engine, tokenizer, screened[place], settings, tools, filters, most_calls)[0]
+        _prepare(engine, tokenizer, screened[place], settings, tools, filters)[0]
         for place in places
     ]
     with closing(drive(engine, answers)) as pieces:
@@ -117,7 +115,6 @@ def answer_to(
     *,
     filters: Filters | None = None,
     screened: Screened | None = None,
-    most_calls: int = MOST_CALLS,
     choice: int = 0,
 ) -> Answer:
     """An answer to a conversation, ready to join a loop; `prompt` is what of it fits the context.
@@ -132,7 +129,7 @@ def answer_to(
         prompt,
         settings.within(engine.length - len(prompt)),
         end=tokenizer.stop_id,
-        calls=CallRunner(tokenizer, around, tools, most_calls) if tools and around else None,
+        calls=CallRunner(tokenizer, around, tools, MOST_CALLS) if tools and around else None,
         filters=filters,
         context=conversation.messages,
         screened=screened,
@@ -147,7 +144,6 @@ def _prepare(
     settings: GenerateSettings,
     tools: Mapping[str, Tool],
     filters: Filters | None,
-    most_calls: int,
 ) -> tuple[Answer, tuple[Message, ...]]:
     """An answer that is ready to be driven, and the messages it does not see."""
     conversation = screened.conversation
@@ -163,6 +159,5 @@ def _prepare(
         tools,
         filters=filters,
         screened=screened,
-        most_calls=most_calls,
     )
     return answer, dropped

@@ -11,10 +11,7 @@ one of them is not: tokens that a run was trained on are never replaced behind i
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -26,7 +23,6 @@ from parrotlet.core.errors import DataError
 from parrotlet.data.arrays import (
     MANIFEST,
     ArrayFile,
-    check_file,
     open_array,
     read_manifest,
     save_array,
@@ -39,7 +35,6 @@ from parrotlet.data.tokens import TokenArray
 KIND, VERSION = "token shards", 1
 SIDES = ("train", "validation")
 SHARD_TOKENS = 1 << 25
-GROUP_CHARACTERS = 1 << 22  # text handed to the tokenizer at once
 
 
 class Encoder(Protocol):
@@ -87,18 +82,6 @@ class Shards:
             )
         return Shards(directory=directory, manifest=manifest, **sides)
 
-    def verify(self) -> None:
-        """Compare every shard with its hash; DataError names the first that was altered."""
-        for side in SIDES:
-            for entry in self.manifest["sides"][side]["shards"]:
-                check_file(self.directory / entry["file"], entry["sha256"])
-
-    @property
-    def fingerprint(self) -> str:
-        """A hash of all the tokens and of what they were made from."""
-        text = json.dumps(self.manifest, sort_keys=True)
-        return hashlib.sha256(text.encode()).hexdigest()
-
 
 def tokenize(
     source: Source,
@@ -107,14 +90,12 @@ def tokenize(
     *,
     validation_fraction: float = 0.1,
     seed: int = 0,
-    num_threads: int = 1,
     shard_tokens: int = SHARD_TOKENS,
 ) -> Shards:
     """The shards of `source` in `directory`, made if they are not there.
 
     Every document becomes BOS and its text, one after another. A document is encoded in one piece,
-    so it must fit in memory; the source as a whole need not. Threads work on different documents
-    and do not change the result.
+    so it must fit in memory; the source as a whole need not.
 
     Raises DataError where the directory holds tokens of something else, or a file changes while it
     is read; RunError where the directory cannot be written.
@@ -134,17 +115,11 @@ def tokenize(
     split = plan_split(source, validation_fraction, seed)
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
     writers = {side: _Writer(directory, side, dtype, shard_tokens) for side in SIDES}
-    parts = (
-        (side, part)
-        for document in source.documents()
-        for side, part in zip(SIDES, split.sides(document.text), strict=True)
-        if part
-    )
-    with ThreadPoolExecutor(num_threads) as pool:
-        for group in _groups(parts):
-            encoded = pool.map(tokenizer.encode_document, [text for _, text in group])
-            for (side, text), ids in zip(group, encoded, strict=True):
-                writers[side].add(np.array(ids, dtype=dtype), text)
+    for document in source.documents():
+        for side, text in zip(SIDES, split.sides(document.text), strict=True):
+            if text:
+                ids = np.array(tokenizer.encode_document(text), dtype=dtype)
+                writers[side].add(ids, text)
     sides = {side: writer.finish() for side, writer in writers.items()}
     if describe(source) != made_from["source"]:
         raise DataError("the data changed while they were read: run the same command again")
@@ -197,20 +172,6 @@ class _Writer:
             part = ids[first : min(first + self._shard_tokens, count)]
             self._entries.append(save_array(self._directory, name, part))
         self._pending, self._num_pending = [ids[count:]], len(ids) - count
-
-
-def _groups(parts: Iterator[tuple[str, str]]) -> Iterator[list[tuple[str, str]]]:
-    """The same parts in lists of about GROUP_CHARACTERS."""
-    group: list[tuple[str, str]] = []
-    size = 0
-    for part in parts:
-        group.append(part)
-        size += len(part[1])
-        if size >= GROUP_CHARACTERS:
-            yield group
-            group, size = [], 0
-    if group:
-        yield group
 
 
 def _check_same(shards: Shards, made_from: Mapping[str, Any]) -> None:

@@ -39,7 +39,48 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RowStream:
+class _Shared:
+    """Rows that ranks share, Step by Step; together they read all of them."""
+
+    rows_per_step: int  # of all ranks together
+    micro_rows: int  # at most so many rows in one Batch
+    seed: int
+    rank: int = 0
+    world_size: int = 1
+
+    def __post_init__(self) -> None:
+        """UsageError where the global batch cannot be shared out evenly."""
+        assert 0 <= self.rank < self.world_size and self.rows_per_step > 0
+        if self.micro_rows < 1:
+            raise UsageError(
+                f"a microbatch of {self.micro_rows} rows cannot be read: use 1 or more"
+            )
+        if self.rows_per_step % self.world_size:
+            nearest = max(1, round(self.rows_per_step / self.world_size)) * self.world_size
+            raise UsageError(
+                f"a step of {self.rows_per_step} rows cannot be shared by {self.world_size} ranks: "
+                f"{nearest} rows is the nearest that can"
+            )
+
+    def __call__(self, position: int) -> Iterator[Step]:
+        """This rank's Steps from `position` on, without end."""
+        rows = self.rows_per_step // self.world_size
+        while True:
+            first = position * self.rows_per_step + self.rank * rows
+            yield self._step(range(first, first + rows))
+            position += 1
+
+    def _step(self, rows: range) -> Step:
+        """The rows of the run with these numbers."""
+        raise NotImplementedError
+
+    def _cut(self, count: int) -> list[slice]:
+        """So many rows in microbatches."""
+        return [slice(k, k + self.micro_rows) for k in range(0, count, self.micro_rows)]
+
+
+@dataclass(frozen=True, kw_only=True)
+class RowStream(_Shared):
     """Rows cut out of one long sequence of tokens: pretraining.
 
     The sequence is closed to a ring. Each epoch is cut into rows from its own random phase on, so
@@ -49,14 +90,9 @@ class RowStream:
 
     tokens: TokenArray
     context: int  # T: tokens in a row
-    rows_per_step: int  # of all ranks together
-    micro_rows: int  # at most so many rows in one Batch
-    seed: int
-    rank: int = 0
-    world_size: int = 1
 
     def __post_init__(self) -> None:
-        _check_shares(self.rows_per_step, self.micro_rows, self.rank, self.world_size)
+        super().__post_init__()
         if len(self.tokens) < self.context + 1:
             raise DataError(
                 f"the training text has {len(self.tokens)} tokens, fewer than one row of "
@@ -69,16 +105,9 @@ class RowStream:
         """Rows of an epoch; what is left over fills no row."""
         return len(self.tokens) // self.context
 
-    def __call__(self, position: int) -> Iterator[Step]:
-        """This rank's Steps from `position` on, without end."""
-        while True:
-            share = _share(position, self.rows_per_step, self.rank, self.world_size)
-            block = self._read(share)
-            yield [
-                _plain_batch(block[first : first + self.micro_rows])
-                for first in range(0, len(block), self.micro_rows)
-            ]
-            position += 1
+    def _step(self, rows: range) -> Step:
+        block = self._read(rows)
+        return [_plain_batch(block[part]) for part in self._cut(len(block))]
 
     def _read(self, rows: range) -> NDArray[np.int64]:
         """Rows of the run by number: (len(rows), context + 1) ids."""
@@ -104,37 +133,20 @@ class Rows(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class PackedStream:
+class PackedStream(_Shared):
     """Rows packed beforehand, in a new order each epoch: supervised fine-tuning, pairs."""
 
     rows: Rows
-    rows_per_step: int  # of all ranks together
-    micro_rows: int  # at most so many rows in one Batch
-    seed: int
-    rank: int = 0
-    world_size: int = 1
 
     def __post_init__(self) -> None:
-        _check_shares(self.rows_per_step, self.micro_rows, self.rank, self.world_size)
+        super().__post_init__()
         if not len(self.rows):
             raise DataError("there is no packed row to train on: give more conversations")
 
-    @property
-    def rows_per_epoch(self) -> int:
-        """All packed rows."""
-        return len(self.rows)
-
-    def __call__(self, position: int) -> Iterator[Step]:
-        """This rank's Steps from `position` on, without end."""
-        while True:
-            share = _share(position, self.rows_per_step, self.rank, self.world_size)
-            parts = _epochs(share, self.rows_per_epoch, self.seed)
-            order = np.concatenate([order for _, order in parts])
-            yield [
-                self.rows.batch(order[first : first + self.micro_rows])
-                for first in range(0, len(order), self.micro_rows)
-            ]
-            position += 1
+    def _step(self, rows: range) -> Step:
+        parts = _epochs(rows, len(self.rows), self.seed)
+        order = np.concatenate([order for _, order in parts])
+        return [self.rows.batch(order[part]) for part in self._cut(len(order))]
 
 
 def evaluation_batches(tokens: TokenArray, context: int, micro_rows: int) -> Iterator[Batch]:
@@ -200,26 +212,6 @@ def _produce(
         end = error
     if not stopped.is_set():
         ready.put(end)
-
-
-def _check_shares(rows_per_step: int, micro_rows: int, rank: int, world_size: int) -> None:
-    """Raise UsageError where the global batch cannot be shared out evenly."""
-    assert 0 <= rank < world_size and rows_per_step > 0
-    if micro_rows < 1:
-        raise UsageError(f"a microbatch of {micro_rows} rows cannot be read: use 1 or more")
-    if rows_per_step % world_size:
-        nearest = max(1, round(rows_per_step / world_size)) * world_size
-        raise UsageError(
-            f"a step of {rows_per_step} rows cannot be shared by {world_size} ranks: "
-            f"{nearest} rows is the nearest that can"
-        )
-
-
-def _share(position: int, rows_per_step: int, rank: int, world_size: int) -> range:
-    """The rows of the run that one rank reads for one Step; rank after rank they are all of it."""
-    rows = rows_per_step // world_size
-    first = position * rows_per_step + rank * rows
-    return range(first, first + rows)
 
 
 def _epochs(rows: range, rows_per_epoch: int, seed: int) -> Iterator[tuple[int, NDArray[np.int64]]]:

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 from replay_engine import ReplayEngine
 
 from parrotlet.chat import call_runner
+from parrotlet.chat import reply as module
 from parrotlet.chat.call_runner import LONGEST_CALL
 from parrotlet.chat.generate import GenerateSettings, complete, generate
 from parrotlet.chat.pieces import Dropped, Finish, Piece, fold
@@ -149,7 +150,9 @@ def test_streamed_is_whole_and_stops_never_leak(
 def test_the_stream_folds_to_what_the_parser_reads(parts: list[str]) -> None:
     """parse_reply reads the finished ids; the stream saw them one by one."""
     engine = engine_of(script(*parts, "<|end|>"))
-    pieces = ask(engine, most_calls=100)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "MOST_CALLS", 100)
+        pieces = ask(engine)
     assert fold(pieces) == parse_reply(engine.fed[0], words())
     finish = pieces[-1]
     assert isinstance(finish, Finish)
@@ -226,9 +229,10 @@ def test_a_tool_that_raises_or_hangs_does_not_take_the_reply_along(
     assert (call, rest) == (ToolCall("shout", "a"), Text("Oh."))
 
 
-def test_calls_are_counted() -> None:
+def test_calls_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MOST_CALLS", 2)
     one = ["<|call|>", " shout a", "<|end_call|>"]
-    pieces = ask(engine_of(script(*one * 5)), most_calls=2)
+    pieces = ask(engine_of(script(*one * 5)))
     assert [type(piece) for piece in pieces] == [ToolCall, ToolResult] * 2 + [Finish]
     assert isinstance(pieces[-1], Finish) and pieces[-1].reason == "calls"
 

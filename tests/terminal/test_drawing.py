@@ -165,6 +165,22 @@ def test_the_band_is_drawn_and_named() -> None:
     assert 'class="band"' not in run_charts([curve()])
 
 
+@pytest.mark.parametrize(
+    ("verb", "axis"),
+    [
+        ("sft", "nats a token"), ("dpo", "share of the pairs"), ("rl", "mean of the replies"),
+    ],
+)  # fmt: skip
+def test_an_axis_says_what_it_measures(verb: str, axis: str) -> None:
+    records = [
+        {"step": step, "loss": 1.0, "accuracy": 0.5, "reward": 1.1, "gradient_norm": 1.0, "lr": 1.0,
+         "units": 8, "lap": 1.0} for step in range(1, 21)
+    ]  # fmt: skip
+    assert f"<span>{axis} by step</span>" in run_charts(
+        [Curve(name="run", records=records, total=20, verb=verb)]
+    )
+
+
 def test_the_progress_line_says_where_the_run_stands() -> None:
     band = Band(
         recipe="r", stage="pretrain", runs=3, steps=(100, 100), settings={},
