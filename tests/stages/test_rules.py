@@ -18,6 +18,8 @@ from parrotlet.stages.config import BudgetConfig
 from parrotlet.stages.config_pretrain import ShapeConfig
 from parrotlet.stages.plan import Plan, make_plan, missing_rates, model_config, remarks, with_batch
 
+FITTED = Path(__file__).parents[2] / "bench/results/dial.jsonl"
+CHANCE = 0.03  # nats by which two runs with other seeds differ
 EPOCH = 10**12  # tokens of a text without end
 
 
@@ -126,3 +128,33 @@ def test_the_dial_of_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixt
     units = sum(json.loads(line)["units"] for line in lines)
     epoch = recipe["epoch_steps"] * recipe["rows_per_step"] * 64
     assert units == pytest.approx(rules.MOST_EPOCHS * epoch, rel=0.05)
+
+
+def test_the_rules_lie_where_the_fit_found_the_best() -> None:
+    """Of every search of bench/dial.py: the loss at the rule's value, between those measured."""
+    searches: dict[tuple[object, ...], dict[float, float]] = {}
+    for line in FITTED.read_text().splitlines():
+        record = json.loads(line)
+        trial = record["trial"]
+        for knob in ("matrix_lr", "embedding_lr", "head_lr", "batch_tokens"):
+            others = tuple(value for name, value in trial.items() if name != knob)
+            model = model_config(
+                ShapeConfig(arch=trial["arch"], depth=trial["depth"], width=trial["width"]),
+                trial["vocab_size"],
+            )
+            rule = rules.rates(model, 1, 1) | {
+                "batch_tokens": rules.batch_tokens(model, trial["tokens"])
+            }
+            found = searches.setdefault((others, knob, rule[knob]), {})
+            found[math.log(trial[knob])] = record["result"]["validation_loss"]
+    searches = {key: found for key, found in searches.items() if len(found) > 2}
+    assert {key[1] for key in searches} == {"matrix_lr", "embedding_lr", "head_lr", "batch_tokens"}
+    for (_, knob, rule), found in searches.items():
+        assert isinstance(rule, float | int)
+        at = math.log(rule)
+        left = max((x for x in found if x <= at + 1e-9), default=None)
+        right = min((x for x in found if x >= at - 1e-9), default=None)
+        assert left is not None and right is not None, f"{knob} {rule} was not searched"
+        part = (at - left) / (right - left) if right > left else 0.0
+        loss = (1 - part) * found[left] + part * found[right]
+        assert loss <= min(found.values()) + CHANCE, f"{knob} {rule}: {loss}"
