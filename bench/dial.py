@@ -19,6 +19,7 @@ import math
 import time
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -28,6 +29,7 @@ from parrotlet.data.sources import open_sources
 from parrotlet.data.streams import RowStream, evaluation_batches, prefetch
 from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.model.build import build_model
+from parrotlet.model.config import Architecture
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
@@ -50,7 +52,7 @@ LEAST, MOST = 1e-4, 100_000  # no search goes beyond
 class Trial:
     """One run."""
 
-    arch: str = "qwen3"
+    arch: Architecture = "qwen3"
     depth: int = 2
     width: int = 128
     vocab_size: int = 2048
@@ -135,7 +137,7 @@ def run(trial: Trial, shards: Shards) -> dict[str, float]:
         arch=trial.arch,
         depth=trial.depth,
         width=trial.width,
-        context=CONTEXT,  # type: ignore[arg-type]
+        context=CONTEXT,
     )
     model = build_model(model_config(shape, trial.vocab_size), runtime.compute_dtype)
     model.init_weights(torch.Generator().manual_seed(trial.seed))
@@ -179,8 +181,8 @@ def search(trials: Trials, trial: Trial, knob: str) -> Trial:
         trials.loss(trial)
 
     def at(rung: int) -> Trial:
-        value = float(f"{start * factor**rung:.5g}")
-        return replace(trial, **{knob: type(start)(value)})
+        value: dict[str, Any] = {knob: type(start)(float(f"{start * factor**rung:.5g}"))}
+        return replace(trial, **value)
 
     wanted = [0, 1, -1]
     while wanted:
@@ -207,12 +209,12 @@ def changed(trial: Trial, *but: str) -> str:
 
 def ruled(trial: Trial) -> Trial:
     """The trial with the batch and the rates that the rules give."""
-    shape = ShapeConfig(arch=trial.arch, depth=trial.depth, width=trial.width)  # type: ignore[arg-type]
+    shape = ShapeConfig(arch=trial.arch, depth=trial.depth, width=trial.width)
     model = model_config(shape, trial.vocab_size)
     sized = replace(trial, batch_tokens=rules.batch_tokens(model, trial.tokens))
-    rates = rules.rates(model, sized.steps, epochs=1)
+    rates: dict[str, Any] = rules.rates(model, sized.steps, epochs=1)
     decay = rates.pop("weight_decay") * rates["matrix_lr"] * sized.steps
-    return replace(sized, **rates, decay=decay)  # type: ignore[arg-type]
+    return replace(sized, **rates, decay=decay)
 
 
 def check(trials: Trials) -> None:
@@ -224,7 +226,8 @@ def check(trials: Trials) -> None:
     for knob in ("embedding_lr", "batch_tokens", "matrix_lr"):
         value = getattr(middle, knob)
         for factor in (FACTOR[knob], 1 / FACTOR[knob]):
-            trials.loss(replace(middle, **{knob: type(value)(float(f"{value * factor:.5g}"))}))
+            moved: dict[str, Any] = {knob: type(value)(float(f"{value * factor:.5g}"))}
+            trials.loss(replace(middle, **moved))
     for decay in (1.0, 3.0):
         trials.loss(replace(middle, decay=decay))
 
@@ -238,9 +241,9 @@ def show(trials: Trials) -> None:
             rows.setdefault((case, knob), {})[getattr(trial, knob)] = result["validation_loss"]
     for (case, knob), losses in rows.items():
         if len(losses) > 2 or (knob == "decay" and len(losses) > 1):
-            found = ", ".join(f"{value:.3g} {loss:.3f}" for value, loss in sorted(losses.items()))
+            found = ", ".join(f"{value:.4g} {loss:.3f}" for value, loss in sorted(losses.items()))
             rule = getattr(ruled(case), knob)
-            print(f"| {changed(case, knob) or 'as it is'} | {knob} | {found} | {rule:.3g} |")
+            print(f"| {changed(case, knob) or 'as it is'} | {knob} | {found} | {rule:.4g} |")
 
 
 def fit(trials: Trials) -> None:
