@@ -1,8 +1,8 @@
 """The dial: from a model and a budget to batch, length, rates and decay. Pure and torch-free.
 
-Fitted by bench/dial.py on runs of a minute, widths 128 to 256 and steps of 1,024 to 16,384 tokens
-(LOG.md has the table). Beyond, up to steps of half a million tokens, the batch meets what nanochat
-and modded-nanogpt found by trial; the rest has not been tried there.
+Fitted by bench/dial.py on short runs: widths 128 to 256, steps of 1,024 to 4,096 tokens, less than
+an epoch (LOG.md has the table). Beyond that they are extrapolated; the batch so that it meets what
+nanochat and modded-nanogpt found by trial, up to a million tokens.
 """
 
 from __future__ import annotations
