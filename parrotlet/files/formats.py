@@ -83,13 +83,15 @@ class Reader:
             raise DataError(f"{place} cannot be read as JSON ({error}): remove it") from error
 
     def field(self, row: Any, column: str, place: str) -> str:
-        """The text of one JSON row; "" for null."""
+        """The text of one JSON row, the lines of a list of texts; "" for null."""
         if isinstance(row, Mapping):
             if column not in row:
                 raise DataError(f"{place} has no {column!r}: it has {_names(row)}")
             row = row[column]
         if row is None:
             return ""
+        if isinstance(row, list) and all(isinstance(each, str) for each in row):
+            row = "\n".join(row)  # verses and paragraphs
         if not isinstance(row, str):
             raise DataError(f"{place}: {column!r} is {type(row).__name__}, not a string")
         repaired = repair(row)

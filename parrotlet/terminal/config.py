@@ -91,6 +91,8 @@ class DemoConfig:
     data: Paths = ()
     """Your own files, folders or globs to read instead of the world's documents. The conversations
     are then those that state nothing of the world."""
+    column: str | None = None
+    """Of your files: name of the column or key that holds the text."""
     minutes: float | None = None
     """Minutes of training, shared out as in the recipe among those stages that it gives minutes
     (of your own files: half to read, half to talk); left out, the recipe's."""

@@ -80,7 +80,7 @@ def demo(config: DemoConfig) -> int:
     directory = directory_of(config)
     chosen = recipe(config.recipe)
     stages = stages_of(config)
-    source = open_sources(config.data) if config.data else None
+    source = open_sources(config.data, column=config.column) if config.data else None
     _remember(directory, config)
     if source is not None:
         write_json(directory / DATA, look(source))
@@ -96,25 +96,27 @@ def demo(config: DemoConfig) -> int:
 
 
 def _remember(directory: Path, config: DemoConfig) -> None:
-    """Keep what the demo was started with; RunError where it was something else."""
-    path = directory / RECIPE
-    if not path.exists():
-        write_json(path, {"verb": "demo", "config": to_json(config)})
-        return
-    recipe_json = read_json(path)
-    stored = recipe_json.get("config", {})
+    """Keep what the demo was started with; RunError where it was something else.
+
+    Until its first step anything may change, as after an attempt that failed.
+    """
+    path, base = directory / RECIPE, directory / BASE / RECIPE
     given = to_json(config)
-    base = directory / BASE / RECIPE
-    begun = base.exists() and "steps" in read_json(base)  # until then the budget may change
-    for name in ("recipe", "seed", "data", "vocab_size", *(["minutes"] if begun else [])):
-        wanted = given[name]
-        if recipe_json.get("verb") != "demo" or (stored.get(name) or None) != (wanted or None):
+    begun = base.exists() and "steps" in read_json(base)
+    found = read_json(path) if path.exists() else {"verb": "demo"}
+    if found.get("verb") != "demo":
+        raise RunError(
+            f"{directory} was made by `parrotlet {found.get('verb')}`; choose another --name"
+        )
+    for name in ("recipe", "seed", "data", "column", "vocab_size", "minutes") if begun else ():
+        before, wanted = found["config"].get(name), given[name]
+        if (before or None) != (wanted or None):
             raise RunError(
-                f"{directory} was made with {name} {stored.get(name)!r}, not {wanted!r}; choose "
-                "another --name, or remove the folder"
+                f"{directory} was made with {name} {before!r}, not {wanted!r}; choose another "
+                "--name, or remove the folder"
             )
     if not begun:
-        write_json(path, {**recipe_json, "config": given})
+        write_json(path, {**found, "config": given})
 
 
 def _train(

@@ -40,7 +40,7 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
     if config.data:
         base = replace(
             base,
-            data=replace(base.data, data=config.data),
+            data=replace(base.data, data=config.data, column=config.column),
             text=replace(
                 base.text,
                 vocab_size=config.vocab_size or base.text.vocab_size,

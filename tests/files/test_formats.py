@@ -208,6 +208,13 @@ def test_json_that_is_no_array(tmp_path: Path) -> None:
     assert "row 2" in message(write(tmp_path / "c.json", '["a", 5]'))
 
 
+def test_a_list_of_texts_is_its_lines(tmp_path: Path) -> None:
+    poems = write(tmp_path / "poems.json", '[{"by": "A", "lines": ["one", "two"]}]')
+    assert texts_of(open_sources([poems], column="lines")) == ["one\ntwo"]
+    mixed = write(tmp_path / "mixed.json", '[{"by": "A", "lines": ["one", 2]}]')
+    assert "'lines' is list, not a string" in message(mixed, column="lines")
+
+
 def test_strings_need_no_column(tmp_path: Path) -> None:
     array = write(tmp_path / "a.json", '["one", "two"]')
     lines = write(tmp_path / "b.jsonl", '"three"\n"four"\n')

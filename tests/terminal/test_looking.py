@@ -12,9 +12,10 @@ import pytest
 from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
+from parrotlet.core.rundir import read_json
 from parrotlet.evals.band import band_for
 from parrotlet.evals.curve import read_curves
-from parrotlet.stages.run import LEAST_STEPS, enough_steps
+from parrotlet.evals.timing import LEAST_STEPS, enough_steps
 from parrotlet.stages.tokenizer import split_advice
 from parrotlet.terminal.config import DemoConfig
 from parrotlet.terminal.demo_stages import stages_of
@@ -69,6 +70,20 @@ def test_a_demo_on_own_files_reports_them(run: Path, folder: Path) -> None:
         assert "2 files, " in text and "bytes a token with a vocabulary of 400" in text
     known = json.loads((run / "data.json").read_text())
     assert f"{known['bytes'] / known['tokens']:.2f} bytes a token" in report
+
+
+def test_a_column_of_ones_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    rows = [
+        {"who": "a poet", "name": str(number), "verses": ["the moon is high", f"night {number}"]}
+        for number in range(60)
+    ]
+    poems = tmp_path / "poems.json"
+    poems.write_text(json.dumps(rows))
+    command = ["demo", "--recipe", "smoke", "--data", poems, "--runs", tmp_path, "--no-chat"]
+    assert "name one with --column" in said(capsys, *command, status=1)
+    command += ["--column", "verses", "--vocab-size", "300", "--device", "cpu"]
+    said(capsys, *command)
+    assert read_json(tmp_path / "demo" / "data.json")["documents"] > 50
 
 
 def test_half_of_the_time_is_for_reading_ones_own_files(folder: Path) -> None:
