@@ -30,16 +30,16 @@ from parrotlet.data.pairs import (
 from parrotlet.data.permutation import derive_key, permute
 from parrotlet.data.preferences import Pair, read_preferences
 from parrotlet.evals.bpb import summed_loss
+from parrotlet.evals.show import say_notes
 from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_dpo import DpoConfig, PairDataConfig
 from parrotlet.stages.config_json import with_absolute_paths
 from parrotlet.stages.opening import Ground, check_budget, tuning
-from parrotlet.stages.plan import Plan, make_plan, row_length
+from parrotlet.stages.plan import Plan, row_length
 from parrotlet.stages.record import key_of, settled
 from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
-from parrotlet.evals.show import say_notes
 from parrotlet.tasks.world_pairs import WorldPairs
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
@@ -73,15 +73,7 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
         on_main(lambda: _prepare_pairs(config, ground, context, key, display), runtime)
         on_main(lambda: _prepare_reference(config, start, runtime, data, key, display), runtime)
         train, held = (_open(data / side, key) for side in SIDES)
-        plan = make_plan(
-            start.config,
-            config.budget,
-            context=context,
-            row=2 * context,
-            tokens_per_epoch=len(train) * 2 * context,
-            world_size=runtime.world_size,
-            rows_per_step=settled(ground.directory).get("rows_per_step"),
-        )
+        plan = ground.plan(config.budget, context, len(train), 2 * context)
         stage = _stage(config, ground, plan, train, held)
         done = run_stage(stage, config.run, runtime, ground.directory, display)
     return ground.directory if done else None

@@ -13,11 +13,11 @@ import torch
 from parrotlet.core.errors import ParrotletError
 from parrotlet.core.rundir import METRICS, lock
 from parrotlet.core.runtime import Runtime, keep_memory, make_runtime
-from parrotlet.stages.config import PlaceConfig, RunConfig, run_name
+from parrotlet.stages.config import BudgetConfig, PlaceConfig, RunConfig, run_name
 from parrotlet.stages.config_dpo import DpoConfig
 from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
-from parrotlet.stages.plan import make_plan, row_length
+from parrotlet.stages.plan import Plan, make_plan, row_length
 from parrotlet.stages.record import gone, remember, settled
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
@@ -33,6 +33,18 @@ class Ground:
     start: Checkpoint
     tokenizer: Tokenizer
     runtime: Runtime
+
+    def plan(self, budget: BudgetConfig, context: int, rows: int, row: int | None = None) -> Plan:
+        """make_plan for an epoch of so many rows of `context` tokens, or of `row`."""
+        return make_plan(
+            self.start.config,
+            budget,
+            context=context,
+            row=row,
+            tokens_per_epoch=rows * (row or context),
+            world_size=self.runtime.world_size,
+            rows_per_step=settled(self.directory).get("rows_per_step"),
+        )
 
 
 def run_directory(run: PlaceConfig, default_name: str) -> Path:

@@ -13,16 +13,16 @@ from parrotlet.data.conversations import Notes, Rules, read_conversations
 from parrotlet.data.packing import PackedRows, pack_rows
 from parrotlet.data.permutation import derive_key, permute
 from parrotlet.evals.bpb import mean_loss
+from parrotlet.evals.show import say_notes, show_conversation
 from parrotlet.model.model import Model
 from parrotlet.stages.config import learned_from
 from parrotlet.stages.config_json import with_absolute_paths
 from parrotlet.stages.config_sft import SftConfig, SftDataConfig
 from parrotlet.stages.opening import check_budget, tuning
-from parrotlet.stages.plan import Plan, make_plan, row_length
-from parrotlet.stages.record import gone, key_of, settled
+from parrotlet.stages.plan import Plan, row_length
+from parrotlet.stages.record import gone, key_of
 from parrotlet.stages.run import Display, Stage, packed, run_stage
 from parrotlet.stages.samples import answers
-from parrotlet.evals.show import say_notes, show_conversation
 from parrotlet.text.chat import Conversation, Rendered, render
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.drive import StopFlag
@@ -48,14 +48,7 @@ def sft(config: SftConfig, display: Display) -> Path | None:
         key = key_of(data / "validation" / MANIFEST, made_from, config.data)
         on_main(lambda: prepare_rows(config, tokenizer, context, data, key, display), runtime)
         train, held = (PackedRows.open(data / side, key) for side in ("train", "validation"))
-        plan = make_plan(
-            start.config,
-            config.budget,
-            context=context,
-            tokens_per_epoch=len(train) * context,
-            world_size=runtime.world_size,
-            rows_per_step=settled(ground.directory).get("rows_per_step"),
-        )
+        plan = ground.plan(config.budget, context, len(train))
         stage = Stage(
             name="sft",
             tokenizer=tokenizer,
