@@ -33,7 +33,9 @@ NONSENSES: list[tuple[str, Any]] = [
 
 def request(rng: random.Random) -> tuple[str, dict[str, Any]]:
     """Something a client may well ask."""
-    more = rng.choice([{}, {"temperature": 0}, {"top_p": 0.9, "frequency_penalty": 1}, {"n": 3}])
+    more: dict[str, Any] = rng.choice(
+        [{}, {"temperature": 0}, {"top_p": 0.9, "frequency_penalty": 1}, {"n": 3}]
+    )
     body: dict[str, Any] = {
         "max_tokens": rng.randrange(1, 60), "seed": rng.randrange(9), "stop": [" cat", "\n"],
         "stream": rng.random() < 0.6, **more,

@@ -99,6 +99,8 @@ def serving(*arguments: str | Path, env: dict[str, str] | None = None) -> Iterat
         try:
             yield Running(process, found[1], said, reader)
         finally:
+            if process.poll() is not None:  # by itself: a test that fails shows its last words
+                print(f"the server ended with {process.returncode}:", *said[-40:])
             process.kill()
             reader.join(PATIENT)
     finally:
