@@ -179,11 +179,18 @@ class PatientProtocol(HttpToolsProtocol):
     PATIENCE = 30.0  # seconds, at least; twice that at most
     MOST_HEAD = 65_536  # bytes before a body
     _head = 0
+    _look: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to watch."""
         super().connection_made(transport)
         self._watch(seen=None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Nothing is left to watch; a timer would keep what is gone in memory."""
+        if self._look is not None:
+            self._look.cancel()
+        super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         """Take more bytes; a head without end is cut off."""
@@ -204,7 +211,8 @@ class PatientProtocol(HttpToolsProtocol):
         if idle and seen is (cycle or self):
             self.transport.close()
             return
-        self.loop.call_later(self.PATIENCE, self._watch, (cycle or self) if idle else None)
+        now = (cycle or self) if idle else None
+        self._look = self.loop.call_later(self.PATIENCE, self._watch, now)
 
 
 def _follow_input() -> None:
