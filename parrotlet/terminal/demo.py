@@ -103,7 +103,7 @@ def _remember(directory: Path, config: DemoConfig) -> None:
     path, base = directory / RECIPE, directory / BASE / RECIPE
     given = to_json(config)
     begun = base.exists() and "steps" in read_json(base)
-    found = read_json(path) if path.exists() else {"verb": "demo"}
+    found: dict[str, Any] = read_json(path) if path.exists() else {"verb": "demo"}
     if found.get("verb") != "demo":
         raise RunError(
             f"{directory} was made by `parrotlet {found.get('verb')}`; choose another --name"
