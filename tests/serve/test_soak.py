@@ -128,6 +128,7 @@ def test_f25_nothing_grows_under_mixed_load(runs: Path, seconds: int) -> None:
     patience = ("--queue-timeout", str(PATIENT), "--slots", "8")
     with serving(*float32(runs / "tiny", *patience)) as server:
         pid = server.process.pid
+        gauges(server.address)  # what is opened late is open once it has answered
         idle = files(pid)
         seen, memory, opened = asyncio.run(soak(server.address, pid, seconds))
         half = memory[LOOKS // 2 :]  # the allocator has seen every size by then
