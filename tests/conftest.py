@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -12,6 +13,7 @@ import torch
 from jaxtyping import install_import_hook
 
 torch.set_num_threads(1)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 install_import_hook(
     ["parrotlet.model", "parrotlet.data.batch", "parrotlet.train.losses", "parrotlet.engine"],
     "beartype.beartype",
