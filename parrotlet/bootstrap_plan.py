@@ -10,8 +10,8 @@ from typing import NamedTuple
 
 CPU_INDEX = "https://download.pytorch.org/whl/cpu"
 QUIET = ("--quiet", "--no-input", "--disable-pip-version-check")
-# A "user = true" in pip.conf would fail. Compiling every file took two thirds of the set-up;
-# Python compiles those that are imported, once.
+# A "user = true" in pip.conf would fail. Compiling every file is most of the work of installing
+# PyTorch (LOG.md); Python compiles those that are imported, once.
 INSTALL = ("-m", "pip", "install", "--no-user", "--no-compile") + QUIET
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import queue
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
@@ -39,7 +40,7 @@ class Stream(Protocol):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shared:
+class _Shared(ABC):
     """Rows that ranks share, Step by Step; together they read all of them."""
 
     rows_per_step: int  # of all ranks together
@@ -70,9 +71,9 @@ class _Shared:
             yield self._step(range(first, first + rows))
             position += 1
 
+    @abstractmethod
     def _step(self, rows: range) -> Step:
         """The rows of the run with these numbers."""
-        raise NotImplementedError
 
     def _cut(self, count: int) -> list[slice]:
         """So many rows in microbatches."""

@@ -86,7 +86,7 @@ def build_optimizers(
     parts: list[torch.optim.Optimizer] = []
     lrs = {role: getattr(config, f"{role}_lr") for role in roles}
     decay = config.weight_decay
-    assert decay is not None and None not in lrs.values(), "stages.rules.filled says how much"
+    assert decay is not None and None not in lrs.values(), "rates are settled before"
     matrices = [parameter for _, parameter in roles["matrix"]]
     if config.optimizer == "muon" and matrices:
         parts.append(

@@ -80,8 +80,10 @@ class Ticket:
             else:
                 # not asyncio.wait_for, which would make a task for every chunk
                 silence = asyncio.get_running_loop().call_later(patience, self._news.set)
-                await self._next()
-                silence.cancel()
+                try:
+                    await self._next()
+                finally:
+                    silence.cancel()
                 if not (self._pieces or self._error):
                     yield []
 

@@ -27,7 +27,7 @@ from parrotlet.data.pairs import (
     pack_pairs,
     save_reference,
 )
-from parrotlet.data.permutation import derive_key, permute
+from parrotlet.data.permutation import derive_key, permute_many
 from parrotlet.data.preferences import Pair, read_preferences
 from parrotlet.evals.bpb import summed_loss
 from parrotlet.evals.show import say_notes
@@ -176,11 +176,8 @@ def _split(data: PairDataConfig, seed: int, notes: Notes) -> tuple[Sequence[Pair
         raise DataError(f"{len(every)} pairs are too few to learn from and to validate on")
     shuffle = derive_key(seed, "dpo split")
     held = max(1, round(len(prompts) * data.validation_fraction))
-    kept = {
-        prompt
-        for index, prompt in enumerate(prompts)
-        if permute(index, len(prompts), shuffle) < held
-    }
+    places = permute_many(np.arange(len(prompts)), len(prompts), shuffle)
+    kept = {prompt for prompt, place in zip(prompts, places, strict=True) if place < held}
     return [each for each in every if each.prompt not in kept], [
         each for each in every if each.prompt in kept
     ]

@@ -6,12 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from parrotlet.core.errors import DataError, UsageError
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
 from parrotlet.data.conversations import Notes, Rules, read_conversations
 from parrotlet.data.packing import PackedRows, pack_rows
-from parrotlet.data.permutation import derive_key, permute
+from parrotlet.data.permutation import derive_key, permute_many
 from parrotlet.evals.bpb import mean_loss
 from parrotlet.evals.show import say_notes, show_conversation
 from parrotlet.model.model import Model
@@ -86,7 +88,7 @@ def prepare_rows(
         raise DataError(f"{len(talk)} conversations are too few to learn from and to validate on")
     held = max(1, round(len(talk) * config.data.validation_fraction))
     shuffle = derive_key(config.run.seed, "sft split")
-    order = [permute(index, len(talk), shuffle) for index in range(len(talk))]
+    order = permute_many(np.arange(len(talk)), len(talk), shuffle).tolist()
     for name, members in (("train", order[held:]), ("validation", order[:held])):
         if name == "train":
             members = _weighed(members, weights, config.run.seed)
