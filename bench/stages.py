@@ -40,9 +40,9 @@ from parrotlet.train.tally import Tally
 RATES = OptimizerConfig(matrix_lr=1e-4, embedding_lr=1e-4, head_lr=1e-4, scalar_lr=1e-4)
 
 
-def streams(run: Path, tokens: int) -> dict[str, tuple[Stream, Objective]]:
-    """Steps of the same number of tokens, of each kind."""
-    context = find(run).config.context
+def streams(run: Path, tokens: int) -> tuple[dict[str, tuple[Stream, Objective]], dict[str, int]]:
+    """Steps of about `tokens` tokens, of each kind; and how many they are."""
+    context = find(run / "sft").config.context
     shared: dict[str, Any] = {"seed": 0, "rank": 0, "world_size": 1}
     rows = tokens // context
     shards = Shards.open(run / "base/data")
@@ -51,8 +51,9 @@ def streams(run: Path, tokens: int) -> dict[str, tuple[Stream, Objective]]:
     compared = PairRows(
         rows=PackedRows.open(pairs, pair_key), reference=open_reference(pairs, pair_key)
     )
+    pair_rows = round(tokens / compared.rows.tokens.shape[1])
     preferred = PairObjective(kind="dpo", beta=0.1, smoothing=0.0, anchor=0.0, tally=Tally())
-    return {
+    made: dict[str, tuple[Stream, Objective]] = {
         "pretrain": (
             RowStream(tokens=shards.train, context=context, rows_per_step=rows,
                       micro_rows=rows, **shared),
@@ -64,10 +65,12 @@ def streams(run: Path, tokens: int) -> dict[str, tuple[Stream, Objective]]:
             next_token,
         ),
         "dpo": (
-            PackedStream(rows=compared, rows_per_step=rows // 2, micro_rows=rows // 2, **shared),
+            PackedStream(rows=compared, rows_per_step=pair_rows, micro_rows=pair_rows, **shared),
             preferred,
         ),
     }  # fmt: skip
+    places = dict.fromkeys(made, rows * context)
+    return made, places | {"dpo": pair_rows * compared.rows.tokens.shape[1]}
 
 
 def training(run: Path, stream: Stream, objective: Objective, runtime: Runtime) -> Iterator[Report]:
@@ -94,10 +97,8 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     runtime = make_runtime("cpu")
-    kinds = {
-        name: training(given.run, *parts, runtime)
-        for name, parts in streams(given.run, given.tokens).items()
-    }
+    made, tokens = streams(given.run, given.tokens)
+    kinds = {name: training(given.run, *parts, runtime) for name, parts in made.items()}
     seconds: dict[str, list[float]] = {name: [] for name in kinds}
     for repeat in range(given.repeats + 1):
         for name, reports in kinds.items():
@@ -107,9 +108,9 @@ def main() -> None:
             if repeat:  # the first warms up
                 seconds[name].append((time.perf_counter() - begin) / given.steps)
     medians = {name: statistics.median(each) for name, each in seconds.items()}
-    speeds = {name: given.tokens / each for name, each in medians.items()}
+    speeds = {name: tokens[name] / each for name, each in medians.items()}
     card = {
-        "tokens": given.tokens,
+        "tokens": tokens,
         "threads": given.threads,
         "dtype": str(runtime.compute_dtype),
         "cores": os.cpu_count(),
@@ -118,7 +119,7 @@ def main() -> None:
         "seconds": seconds,
         "tokens_per_second": speeds,
         "sft_share_of_pretraining": speeds["sft"] / speeds["pretrain"],
-        "dpo_pair_token_over_sft_token": 2 * medians["dpo"] / medians["sft"],
+        "dpo_pair_token_over_sft_token": 2 * speeds["sft"] / speeds["dpo"],
     }
     for name, speed in speeds.items():
         print(f"{name:9} {1e3 * medians[name]:7.1f} ms a step, {speed:,.0f} tokens a second")

@@ -31,6 +31,7 @@ TOY = {
 
 @pytest.fixture
 def ablate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(ROOT / "bench"))  # of its neighbour
     spec = importlib.util.spec_from_file_location("ablate", ROOT / "bench/ablate.py")
     assert spec is not None and spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -42,20 +43,25 @@ def ablate(monkeypatch: pytest.MonkeyPatch) -> ModuleType:
 
 
 @pytest.fixture
+def ablated(ablate: ModuleType) -> ModuleType:
+    return sys.modules["ablated"]
+
+
+@pytest.fixture
 def text(ablate: ModuleType, tmp_path: Path) -> Any:
     words = random.Random(0).choices(["the", "fox", "walks", "and", "sees", "a", "dog"], k=4000)
     (tmp_path / "some.txt").write_text(" ".join(words))
     return ablate.read_text([tmp_path], 300)
 
 
-def test_with_nothing_taken_out_it_is_swift(ablate: ModuleType, text: Any) -> None:
+def test_with_nothing_taken_out_it_is_swift(ablated: ModuleType, text: Any) -> None:
     config = ModelConfig(
         arch="swift", vocab_size=300, context=16, depth=4, width=24, heads=2, kv_heads=2,
         head_width=12, mlp_width=96, tied=False,
     )  # fmt: skip
     batch = next(evaluation_batches(text.train, 16, 4))
     found = []
-    for model in (ablate.Ablated(config, torch.float32, ablate.Pieces()), build_model(config)):
+    for model in (ablated.Ablated(config, torch.float32, ablated.Pieces()), build_model(config)):
         model.init_weights(torch.Generator().manual_seed(3))
         for parameter in model.parameters():  # away from the start, where blocks add nothing
             with torch.no_grad():
@@ -78,19 +84,19 @@ def weights() -> nn.Parameter:
     return nn.Parameter(torch.randn(12, 8, generator=torch.Generator().manual_seed(9)))
 
 
-def test_with_our_steps_it_is_muon(ablate: ModuleType) -> None:
+def test_with_our_steps_it_is_muon(ablated: ModuleType) -> None:
     options = {"lr": 0.02, "weight_decay": 0.1, "dtype": torch.float32}
     first, second = weights(), weights()
     plain = updated(Muon([first], **options), first)
     assert torch.equal(
-        plain, updated(ablate.OtherMuon([second], ablate.Steps(), **options), second)
+        plain, updated(ablated.OtherMuon([second], ablated.Steps(), **options), second)
     )
 
 
 @pytest.mark.parametrize("change", ["equal_rows", "rescaled", "second_moment"])
-def test_other_steps_do_what_they_say(ablate: ModuleType, change: str) -> None:
-    steps = ablate.Steps(**{change: 0.9 if change == "second_moment" else True})
-    optimizer = ablate.OtherMuon([weights()], steps, lr=1.0, dtype=torch.float32)
+def test_other_steps_do_what_they_say(ablated: ModuleType, change: str) -> None:
+    steps = ablated.Steps(**{change: 0.9 if change == "second_moment" else True})
+    optimizer = ablated.OtherMuon([weights()], steps, lr=1.0, dtype=torch.float32)
     stack = torch.randn(2, 12, 8, generator=torch.Generator().manual_seed(1))
     stack[:, 0] *= 100
     made = optimizer._orthogonal(stack)
@@ -104,11 +110,11 @@ def test_other_steps_do_what_they_say(ablate: ModuleType, change: str) -> None:
         assert torch.allclose(squares, squares[:, :1].expand(2, 12), rtol=1e-3)
 
 
-def test_cautious_decay_leaves_what_grows(ablate: ModuleType) -> None:
+def test_cautious_decay_leaves_what_grows(ablated: ModuleType) -> None:
     weight, decay = weights(), {"lr": 0.02, "weight_decay": 5.0, "dtype": torch.float32}
     before = weight.detach().clone()
     plain, bare = weights(), weights()
-    after = updated_once(ablate.OtherMuon([weight], ablate.Steps(cautious=True), **decay), weight)
+    after = updated_once(ablated.OtherMuon([weight], ablated.Steps(cautious=True), **decay), weight)
     full = updated_once(Muon([plain], **decay), plain)
     none = updated_once(Muon([bare], **decay | {"weight_decay": 0.0}), bare)
     grows = (none - before) * before > 0

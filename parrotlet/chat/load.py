@@ -18,6 +18,7 @@ from parrotlet.core.machine import MachineConfig, free_memory
 from parrotlet.core.runtime import Runtime, make_runtime
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.fidelity import packing_error
+from parrotlet.model.cache import cache_dtype
 from parrotlet.model.cost import kv_cache_bytes, num_parameters
 from parrotlet.model.model import Model
 from parrotlet.text.tokenizer import Tokenizer
@@ -104,7 +105,8 @@ def _bound(
     copied = itemsize if itemsize < FLOAT32_BYTES else 0  # read in float32, then cast
     copied += {None: 0, "int8": 1, "float16": 2}[machine.quantize]
     weights = (FLOAT32_BYTES + copied) * sum(map(num_parameters, configs))
-    token = sum(kv_cache_bytes(config, slots, itemsize) for config in configs)
+    kept = cache_dtype(runtime.compute_dtype, runtime.device).itemsize
+    token = sum(kv_cache_bytes(config, slots, kept) for config in configs)
     least = wanted if machine.context else min(wanted, LEAST)
     if weights + least * token > free:
         names = ", ".join(str(each.path) for each in checkpoints)

@@ -32,6 +32,7 @@ from parrotlet.text.chat import Conversation, Message, Rendered, render, render_
 from parrotlet.text.tokenizer import Tokenizer
 
 KIND, VERSION = "reference log-probabilities", 1
+ROUND = 64  # places that the length of a row is a multiple of
 REFERENCE = "reference"  # the folder beside the rows
 
 RenderedPair = tuple[Rendered, Rendered]  # chosen, rejected
@@ -94,9 +95,14 @@ def _reply(prompt: Conversation, reply: Message, tokenizer: Tokenizer) -> Render
     return Rendered(whole.ids, [False] * asked + list(whole.mask[asked:]))
 
 
-def pack_pairs(pairs: Sequence[RenderedPair], row: int) -> PackedRows:
-    """All pairs in as few rows of `row` places as best fit finds."""
+def pack_pairs(pairs: Sequence[RenderedPair], context: int) -> PackedRows:
+    """All pairs, of replies that each fit into `context`, in as few rows as best fit finds.
+
+    Rows are as long as the longest pair, rounded up, and at least `context`: a longer row costs
+    attention more and gains nothing.
+    """
     lengths = [len(chosen.ids) + len(rejected.ids) - 2 for chosen, rejected in pairs]
+    row = min(2 * context, max(context, -(-max(lengths) // ROUND) * ROUND))
     members = [
         [side for pair in row_pairs for side in (2 * pair, 2 * pair + 1)]
         for row_pairs in pack(lengths, row)

@@ -46,14 +46,27 @@ def best(
     values, ids = _topk(scores, min(count + 1, scores.shape[-1]))
     if values.shape[-1] > count:
         cut_between_equals = values[:, count - 1] == values[:, count]
-        values, ids = values[:, :count], ids[:, :count]
-        for row in cut_between_equals.nonzero()[:, 0].tolist():
-            better = ids[row][values[row] > values[row, -1]]
-            equal = (scores[row] == values[row, -1]).nonzero()[:, 0]
-            ids[row] = torch.cat((better, equal[: count - len(better)]))
+        values, ids = values[:, :count], ids[:, :count].contiguous()
+        if bool(cut_between_equals.any()):
+            _take_first(scores, values, ids, cut_between_equals)
     ids = ids.sort(-1).values
     values, order = scores.gather(1, ids).sort(dim=-1, descending=True, stable=True)
     return values, ids.gather(1, order)
+
+
+def _take_first(
+    scores: Float[Tensor, "N V"],
+    values: Float[Tensor, "N W"],
+    ids: Int[Tensor, "N W"],
+    rows: Bool[Tensor, " N"],
+) -> None:
+    """In these rows of `ids`, let the last of `values` and its equals have the lowest ids."""
+    last = values[:, -1:].masked_fill(~rows[:, None], float("nan"))  # equals nothing
+    row, id = (scores == last).nonzero(as_tuple=True)  # by row, then by id
+    starts = torch.searchsorted(row, torch.arange(len(rows), device=row.device))
+    place = torch.arange(len(row), device=row.device) - starts[row] + (values > last).sum(-1)[row]
+    fits = place < values.shape[-1]
+    ids[row[fits], place[fits]] = id[fits]
 
 
 def _topk(

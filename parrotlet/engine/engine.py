@@ -30,7 +30,7 @@ from parrotlet.engine.sampling import Sampled, Sampler, score
 from parrotlet.engine.scheduler import Feed, Scheduler
 from parrotlet.model.model import Model
 
-LOGITS_AT_ONCE = 32  # rows: each is as wide as the vocabulary, and they should stay in the cache
+LOGITS_AT_ONCE = 2**21  # numbers; more would leave the cache, fewer read the head too often
 
 
 class Engine:
@@ -63,6 +63,7 @@ class Engine:
         )
         self._runner = Runner(model, slots=slots, length=self.length, quantize=quantize)
         self.vocab_size = model.config.vocab_size
+        self._rows_at_once = max(1, LOGITS_AT_ONCE // self.vocab_size)
         self._sampler = Sampler(slots, self.vocab_size, self._runner.device)
         self._reports: list[Event] = []  # what happened between two steps
 
@@ -180,8 +181,8 @@ class Engine:
         if not job.fed:
             job.scored = [Scored(prompt[0], None, ())]
         ids = prompt[job.fed + 1 : job.fed + 1 + len(states)]
-        for start in range(0, len(ids), LOGITS_AT_ONCE):
-            part = ids[start : start + LOGITS_AT_ONCE]
+        for start in range(0, len(ids), self._rows_at_once):
+            part = ids[start : start + self._rows_at_once]
             logits = self._runner.logits(states[start : start + len(part)])
             job.scored += score(logits, part, wanted)
 
@@ -201,8 +202,8 @@ class Engine:
             last.append(each[:, -1] if len(rows) == len(each) else each[rows, -1])
         ends, found = last[0] if len(last) == 1 else torch.cat(last), list[Sampled]()
         slots, positions = [job.held_slot for job in jobs], [len(job.ids) for job in jobs]
-        for start in range(0, len(jobs), LOGITS_AT_ONCE):
-            part = slice(start, start + LOGITS_AT_ONCE)
+        for start in range(0, len(jobs), self._rows_at_once):
+            part = slice(start, start + self._rows_at_once)
             logits = self._runner.logits(ends[part])
             found += self._sampler.draw(logits, slots[part], positions[part])
         return found

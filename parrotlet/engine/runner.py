@@ -11,7 +11,7 @@ from torch import Tensor
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.lean import make_lean
 from parrotlet.engine.packed import Weights
-from parrotlet.model.cache import KVCache, SlotContext
+from parrotlet.model.cache import KVCache, SlotContext, cache_dtype
 from parrotlet.model.model import Model
 
 
@@ -27,8 +27,9 @@ class Runner:
         self._quantize = quantize
         self.device = self._lean.device
         self._slots = slots
+        dtype = cache_dtype(self._lean.dtype, self.device)
         self._cache = KVCache(
-            model.config, slots=slots, length=length, dtype=self._lean.dtype, device=self.device
+            model.config, slots=slots, length=length, dtype=dtype, device=self.device
         )
 
     def load_weights(self, model: Model) -> None:

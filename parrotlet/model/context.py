@@ -14,7 +14,7 @@ from torch import Tensor
 
 from parrotlet.model.config import SHORT
 
-BLOCK = 256  # queries at a time, where attention is spelled out
+BLOCK = 256  # queries at a time, at most, where attention is spelled out
 
 
 @runtime_checkable  # so that tests can check arguments
@@ -147,9 +147,10 @@ def _spelled_out(
         hidden = torch.ones(q.shape[2], q.shape[2], dtype=torch.bool, device=q.device).triu(1)
         mask = additive(hidden, q.dtype)
     q, mixed = q * q.shape[-1] ** -0.5, []
-    for begin in range(0, q.shape[2], BLOCK):
-        seen = slice(begin + BLOCK)  # no query of this block sees a later key
-        scores = q[:, :, begin : begin + BLOCK] @ k[:, :, seen].transpose(2, 3)
-        scores += mask[..., begin : begin + BLOCK, seen]
+    block = -(-q.shape[2] // -(-q.shape[2] // BLOCK))  # all of about one size
+    for begin in range(0, q.shape[2], block):
+        seen = slice(begin + block)  # no query of this block sees a later key
+        scores = q[:, :, begin : begin + block] @ k[:, :, seen].transpose(2, 3)
+        scores += mask[..., begin : begin + block, seen]
         mixed.append(scores.softmax(-1) @ v[:, :, seen])
     return torch.cat(mixed, 2).transpose(1, 2)

@@ -73,7 +73,7 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
         on_main(lambda: _prepare_pairs(config, ground, context, key, display), runtime)
         on_main(lambda: _prepare_reference(config, start, runtime, data, key, display), runtime)
         train, held = (_open(data / side, key) for side in SIDES)
-        plan = ground.plan(config.budget, context, len(train), 2 * context)
+        plan = ground.plan(config.budget, context, len(train), train.rows.tokens.shape[1])
         stage = _stage(config, ground, plan, train, held)
         done = run_stage(stage, config.run, runtime, ground.directory, display)
     return ground.directory if done else None
@@ -147,11 +147,11 @@ def _prepare_pairs(
             raise DataError(
                 f"none of {len(pairs)} pairs fits into {context} tokens; use a longer --context"
             )
-        packed = pack_pairs(kept, 2 * context)
+        packed = pack_pairs(kept, context)
         packed.save(directory / side, key)
         cut = sum(item is not None and turns > 0 for item, turns in fitted)
         display.say(
-            f"{side}: {len(kept):,} pairs in {len(packed):,} rows of {2 * context} tokens"
+            f"{side}: {len(kept):,} pairs in {len(packed):,} rows of {packed.tokens.shape[1]} tokens"
             + (f"; {cut} whose oldest turns were cut to fit" if cut else "")
             + (
                 f"; {len(fitted) - len(kept)} left out as too long"

@@ -74,11 +74,22 @@ def plain(model: Model, side: Rendered) -> torch.Tensor:
 
 
 def packed(reference: Model, pairs: list[tuple[Rendered, Rendered]]) -> PairRows:
-    rows = pack_pairs(pairs, 32)
+    rows = pack_pairs(pairs, 16)
     batch = rows.batch(np.arange(len(rows)))
     with torch.no_grad():
         found, _ = reply_logprobs(reference, batch, int(rows.segments.max()))
     return PairRows(rows=rows, reference=found.numpy())
+
+
+def test_rows_are_as_long_as_the_longest_pair() -> None:
+    def places(context: int, *lengths: int) -> int:
+        half = [Rendered([1] * (length // 2 + 1), [True] * (length // 2 + 1)) for length in lengths]
+        return int(pack_pairs([(side, side) for side in half], context).tokens.shape[1])
+
+    assert places(256, 60, 120) == 256  # never less than the context
+    assert places(256, 60, 320) == 320
+    assert places(256, 60, 322) == 384
+    assert places(168, 60, 330) == 336  # never more than two whole contexts
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.2])
