@@ -190,11 +190,12 @@ def compare(
 def pairs(arguments: argparse.Namespace) -> list[tuple[str, Run, Run, int]]:
     """What is asked for, each with its name and how many new tokens."""
     new, quantize = arguments.tokens, arguments.quantize
+    computed = "float32" if quantize else arguments.dtype
     dtype = "bf16" if os.environ.get("NANOCHAT_DTYPE") == "bfloat16" else "fp32"
     found = []
     if arguments.nanochat is not None:
         for depth in arguments.depths:
-            model = make(shape("swift", depth, depth * 64, 128, 32768, 2048), "float32")
+            model = make(shape("swift", depth, depth * 64, 128, 32768, 2048), computed)
             for rows in arguments.rows:
                 name = f"nanochat depth {depth} {dtype}, batch {rows}"
                 theirs = nanochat(arguments.nanochat, depth, rows)
@@ -202,7 +203,7 @@ def pairs(arguments: argparse.Namespace) -> list[tuple[str, Run, Run, int]]:
         if arguments.rollouts:
             model = make(
                 shape("swift", arguments.depths[0], arguments.depths[0] * 64, 128, 32768, 2048),
-                "float32",
+                computed,
             )
             found.append(
                 (
@@ -238,6 +239,9 @@ def main() -> None:
     parser.add_argument(
         "--quantize", choices=["float16", "int8"], help="how ours packs its weights"
     )
+    parser.add_argument(
+        "--dtype", choices=["float32", "bfloat16"], default="float32", help="ours beside nanochat"
+    )
     parser.add_argument("--tokens", type=int, default=256, help="new tokens of an answer")
     parser.add_argument("--nanogpt-tokens", type=int, default=500)
     parser.add_argument("--repeats", type=int, default=3)
@@ -252,6 +256,7 @@ def main() -> None:
         parser.error("nobody to compare with: give --nanochat, --nanogpt or --transformers")
     how = f"{torch.get_num_threads()} threads, {arguments.clock} time"
     how += f", weights packed as {arguments.quantize}" if arguments.quantize else ""
+    how += f", ours beside nanochat in {arguments.dtype}" if not arguments.quantize else ""
     print(f"inference, {platform.processor() or platform.machine()}, {how}: parrotlet, peer")
     results = [compare(*each, arguments.repeats, clock) for each in asked]
     print(
@@ -263,6 +268,7 @@ def main() -> None:
                 "clock": arguments.clock,
                 "torch": torch.__version__,
                 "quantize": arguments.quantize,
+                "dtype": "float32" if arguments.quantize else arguments.dtype,
                 "tokens": arguments.tokens,
                 "pairs": results,
             }

@@ -18,6 +18,7 @@ from parrotlet.core.machine import MachineConfig, free_memory
 from parrotlet.core.runtime import Runtime, make_runtime
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.fidelity import packing_error
+from parrotlet.engine.packed import Weights, can_pack
 from parrotlet.model.cache import cache_dtype
 from parrotlet.model.cost import kv_cache_bytes, num_parameters
 from parrotlet.model.model import Model
@@ -26,6 +27,7 @@ from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokeni
 
 FLOAT32_BYTES = 4
 SHARE = 2  # caches take at most one part in so many of what the weights leave
+FEW = 32  # answers at once: more are faster in bfloat16 than packed as float16
 LEAST = 256  # tokens a context is not made shorter than
 log = get_logger("engine")
 
@@ -70,15 +72,25 @@ def _load(
 ) -> Loaded:
     model = load_model(checkpoint, runtime)
     length = min(bound, model.config.context)
-    engine = Engine(model, slots=slots, length=length, quantize=machine.quantize)
+    packing = packing_of(machine, runtime, slots)
+    engine = Engine(model, slots=slots, length=length, quantize=packing)
     tokenizer = load_tokenizer(checkpoint)
-    if machine.quantize is not None:
+    if packing is not None and machine.quantize != "auto":
         log.warning(
             "matrices packed as %s: log-probabilities move by %.4f nats on average",
-            machine.quantize,
+            packing,
             packing_error(engine, model, tokenizer.encode_document("")),
         )
     return Loaded(checkpoint, engine, tokenizer, model)
+
+
+def packing_of(machine: MachineConfig, runtime: Runtime, slots: int) -> Weights | None:
+    """How matrices are packed on this machine, for an engine of so many slots."""
+    if machine.quantize == "auto":
+        coarse = runtime.device.type == "cpu" and runtime.compute_dtype == torch.bfloat16
+        asked = machine.dtype != "auto"
+        return "float16" if coarse and not asked and slots <= FEW and can_pack("float16") else None
+    return None if machine.quantize == "none" else machine.quantize
 
 
 def _bound(
@@ -102,8 +114,8 @@ def _bound(
     if free is None:
         return wanted
     itemsize = runtime.compute_dtype.itemsize
-    copied = itemsize if itemsize < FLOAT32_BYTES else 0  # read in float32, then cast
-    copied += {None: 0, "int8": 1, "float16": 2}[machine.quantize]
+    cast = itemsize if itemsize < FLOAT32_BYTES else 0  # read in float32 first
+    copied = {None: cast, "int8": 1, "float16": 2}[packing_of(machine, runtime, slots)]
     weights = (FLOAT32_BYTES + copied) * sum(map(num_parameters, configs))
     kept = cache_dtype(runtime.compute_dtype, runtime.device).itemsize
     token = sum(kv_cache_bytes(config, slots, kept) for config in configs)

@@ -19,8 +19,9 @@ class MachineConfig:
     """cpu, cuda, cuda:1, mps, or auto for the best there is."""
     dtype: Literal["auto", "float32", "bfloat16"] = "auto"
     """Of weights and activations. auto: what is fast here."""
-    quantize: Literal["float16", "int8"] | None = None
-    """Pack matrices in fewer bytes: faster on a CPU, a little less exact."""
+    quantize: Literal["auto", "none", "float16", "int8"] = "auto"
+    """Pack matrices in fewer bytes: faster on a CPU, a little less exact. auto: float16 on a CPU
+    that would compute in bfloat16, which is coarser, where few answers run at once."""
     context: int | None = None
     """The most tokens of a prompt and its answer; left out, the model's own, or as many as half of
     the memory that it leaves free can hold."""

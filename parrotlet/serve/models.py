@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from parrotlet import __version__
-from parrotlet.chat.load import load_several
+from parrotlet.chat.load import load_several, packing_of
 from parrotlet.core.errors import UsageError
 from parrotlet.core.machine import MachineConfig
 from parrotlet.core.rundir import NAME, RECIPE, STAGES
@@ -138,12 +138,13 @@ def load_all(
 
     `keep`: the models stay at hand beside their engines, for looking inside.
     """
-    dtype = make_runtime(machine.device, machine.dtype).compute_dtype
+    runtime = make_runtime(machine.device, machine.dtype)
+    how = f"{runtime.compute_dtype} {packing_of(machine, runtime, slots)} {__version__}".encode()
     served = []
     ready = load_several(list(checkpoints.values()), machine, slots=slots)
     for name, loaded in zip(checkpoints, ready, strict=True):
         made = hashlib.sha256((loaded.checkpoint.path / MANIFEST).read_bytes())
-        made.update(f"{dtype} {machine.quantize} {__version__}".encode())
+        made.update(how)
         served.append(
             Served(
                 name=name,

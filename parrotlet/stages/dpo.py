@@ -147,11 +147,11 @@ def _prepare_pairs(
             raise DataError(
                 f"none of {len(pairs)} pairs fits into {context} tokens; use a longer --context"
             )
-        packed = pack_pairs(kept, context)
-        packed.save(directory / side, key)
+        rows = pack_pairs(kept, context)
+        rows.save(directory / side, key)
         cut = sum(item is not None and turns > 0 for item, turns in fitted)
         display.say(
-            f"{side}: {len(kept):,} pairs in {len(packed):,} rows of {packed.tokens.shape[1]} tokens"
+            f"{side}: {len(kept):,} pairs in {len(rows):,} rows of {rows.tokens.shape[1]} tokens"
             + (f"; {cut} whose oldest turns were cut to fit" if cut else "")
             + (
                 f"; {len(fitted) - len(kept)} left out as too long"
