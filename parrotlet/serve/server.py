@@ -15,6 +15,7 @@ import os
 import signal
 import socket
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from types import FrameType
 from typing import Any
 
@@ -54,9 +55,17 @@ def serve(config: ServeConfig) -> int:
         threading.Thread(target=_follow_input, daemon=True).start()
     with contextlib.closing(bind(config.host, config.port)) as listener:
         checkpoints = find_all(config.runs)
-        models = load_all(
-            checkpoints, config.machine, slots=config.limits.slots, keep=config.inspect
-        )
+        # in a thread that ends: GNU OpenMP's workers of one that goes on would count as busy, and
+        # those of the engine's thread would sleep between two operations
+        with ThreadPoolExecutor(max_workers=1) as loader:
+            loading = loader.submit(
+                load_all,
+                checkpoints,
+                config.machine,
+                slots=config.limits.slots,
+                keep=config.inspect,
+            )
+        models = loading.result()
         logging.getLogger("parrotlet.serve").setLevel(logging.INFO)
         server = make_server(config, models, keys, filters)
         address = f"http://{_shown(listener)}"
