@@ -14,7 +14,7 @@ from typing import Any
 
 from parrotlet.core.errors import DataError
 from parrotlet.core.log import get_logger
-from parrotlet.data.shapes import Dialogue, dialogues
+from parrotlet.data.shapes import Dialogue, Unreadable, dialogues
 from parrotlet.data.sources import find_files, skipped_lines
 from parrotlet.files.formats import Errors, Reader
 from parrotlet.files.records import RECORD_READERS, Record, records
@@ -43,6 +43,7 @@ class Rules:
 
 
 STRICT = Rules()
+OPENINGS = 20  # of fewer different ones, whole openings are too much to hold out
 
 
 @dataclass
@@ -106,7 +107,7 @@ def parse_conversations(
     """The conversations in one record; DataError, naming the place, where there is none."""
     try:
         found = dialogues(record)
-    except DataError as error:
+    except Unreadable as error:
         raise DataError(f"{place} {error}") from error
     if found is None:
         what = type(record).__name__
@@ -130,6 +131,12 @@ def parse_conversations(
     if notes is not None:
         notes.shapes[shape] += len(made)
     return made
+
+
+def opening(conversation: Conversation) -> Conversation:
+    """All up to the first message of the user: what branches of one talk have in common."""
+    roles = [message.role for message in conversation.messages]
+    return Conversation(conversation.messages[: roles.index("user") + 1])
 
 
 def conversation_of(

@@ -19,7 +19,15 @@ from typing import Any
 
 from parrotlet.core.errors import DataError
 from parrotlet.data.conversations import STRICT, Notes, Rules, conversation_of, read_records
-from parrotlet.data.shapes import Dialogue, dialogues, ranked, turns
+from parrotlet.data.shapes import (
+    Dialogue,
+    Unreadable,
+    dialogues,
+    opened,
+    ranked,
+    replies_to,
+    turns,
+)
 from parrotlet.files.formats import Errors
 from parrotlet.text.chat import Conversation, Message
 
@@ -54,9 +62,10 @@ def read_preferences(
         try:
             yield from _pairs(record, place, rules, notes, thumbs)
         except DataError as error:
+            told = f"{place} {error}" if isinstance(error, Unreadable) else str(error)
             if not rules.skip:
-                raise DataError(f"{error} (--bad-records skip leaves it out)") from error
-            notes.skipped.append(str(error))
+                raise DataError(f"{told} (--bad-records skip leaves it out)") from error
+            notes.skipped.append(told)
     for prompt, (up, down) in thumbs.items():
         yield from (Pair(prompt, good, bad) for good in up for bad in down if good != bad)
 
@@ -68,11 +77,8 @@ def _pairs(record: Any, place: str, rules: Rules, notes: Notes, thumbs: Thumbs) 
     root = record.get("prompt") if isinstance(record.get("prompt"), Mapping) else record
     if "chosen" in record and "rejected" in record:
         notes.shapes["chosen and rejected"] += 1
-        sides = [
-            conversation_of(_side(record, name), place, rules, notes)
-            for name in ("chosen", "rejected")
-        ]
-        yield _pair(sides[0], sides[1], place)
+        every = [_side(record, name) for name in ("chosen", "rejected")]
+        yield _pair(*(conversation_of(each, place, rules, notes) for each in every), place)
     elif isinstance(record.get("label"), bool) and (found := dialogues(record)):
         notes.shapes["thumbs"] += 1
         said = conversation_of(found[1][0], place, rules, notes)
@@ -80,7 +86,13 @@ def _pairs(record: Any, place: str, rules: Rules, notes: Notes, thumbs: Thumbs) 
         (up if record["label"] else down).append(said.messages[-1])
     elif isinstance(root, Mapping) and isinstance(root.get("replies"), list):
         notes.shapes["ranked tree"] += 1
-        yield from _tree(root, [], place, rules, notes)
+        for sides in _tree(root, []):
+            try:
+                yield _pair(*(conversation_of(each, place, rules, notes) for each in sides), place)
+            except DataError as error:
+                if not rules.skip:
+                    raise
+                notes.skipped.append(str(error))
     else:
         raise DataError(
             f"{place} is not a pair (it has {', '.join(map(repr, record))}); give 'chosen' and "
@@ -92,12 +104,12 @@ def _side(record: Mapping[str, Any], name: str) -> Dialogue:
     """The dialogue that ends with the chosen (or rejected) reply."""
     value = record[name]
     if isinstance(value, str) and _SPEAKER.match(value):
-        return _transcript(value)
+        return opened(record, _transcript(value))
     reply = turns([value]) if isinstance(value, Mapping) else [("assistant", value)]
     if isinstance(value, list):
-        reply = turns([each for each in value if isinstance(each, Mapping)])
+        reply = turns(value)
         if reply and reply[0][0] not in ("assistant", "gpt"):
-            return reply  # a whole conversation
+            return opened(record, reply)  # a whole conversation
     return [*_asked(record), *reply]
 
 
@@ -105,9 +117,9 @@ def _asked(record: Mapping[str, Any]) -> Dialogue:
     """What was said before the replies."""
     prompt = record.get("prompt")
     if isinstance(prompt, list):
-        return turns(prompt)
+        return opened(record, turns(prompt))
     if isinstance(prompt, str) and _SPEAKER.match(prompt):
-        return [said for said in _transcript(prompt) if said[1]]
+        return opened(record, [said for said in _transcript(prompt) if said[1]])
     known = ("chosen", "rejected", "output", "response", "completion", "answer")
     rest = {key: value for key, value in record.items() if key not in known}
     found = dialogues(rest) or dialogues({**rest, "output": "."})
@@ -126,23 +138,18 @@ def _transcript(text: str) -> Dialogue:
     ]
 
 
-def _tree(
-    message: Mapping[str, Any], before: Dialogue, place: str, rules: Rules, notes: Notes
-) -> Iterator[Pair]:
+def _tree(message: Mapping[str, Any], before: Dialogue) -> Iterator[tuple[Dialogue, Dialogue]]:
     """Each better reply beside each worse one, at every turn of the assistant."""
     said = [*before, (message.get("role"), message.get("text"))]
-    replies = [each for each in message.get("replies", ()) if not each.get("deleted")]
+    replies = replies_to(message)
     if message.get("role") != "assistant":
         known = [each for each in ranked(replies) if each.get("rank") is not None]
         for good, bad in combinations(known, 2):
-            sides = [
-                conversation_of([*said, ("assistant", each.get("text"))], place, rules, notes)
-                for each in (good, bad)
-            ]
             if good["rank"] != bad["rank"]:
-                yield _pair(sides[0], sides[1], place)
+                first, second = ([*said, ("assistant", each.get("text"))] for each in (good, bad))
+                yield first, second
     for each in replies:
-        yield from _tree(each, said, place, rules, notes)
+        yield from _tree(each, said)
 
 
 def _pair(chosen: Conversation, rejected: Conversation, place: str) -> Pair:

@@ -9,7 +9,8 @@
 
 A shape gives dialogues: (role as written, content) in order. A content is a JSON value, whose
 worth is judged later, or a call or result of a tool. Of a tree every path is a dialogue that takes
-the best reply (the lowest rank) at each of the assistant's turns.
+the best reply (the lowest rank) at each of the assistant's turns. "system" beside any of these comes
+first; so do the turns of "history", [[question, answer], ...].
 """  # noqa: E501
 
 from __future__ import annotations
@@ -29,17 +30,42 @@ ANSWERS = ("output", "response", "completion", "answer")
 CALLS, RESULTS = ("function_call", "tool_call"), ("observation", "tool", "function", "ipython")
 
 
+class Unreadable(DataError):
+    """A record that cannot be read, and why, without its place."""
+
+
 def dialogues(record: Any) -> tuple[str, list[Dialogue]] | None:
     """The name of the record's shape and its dialogues; None for a record of no known shape.
 
-    Raises DataError, without a place, for a tool call that cannot be read.
+    Raises Unreadable for what is not as its shape has it.
     """
+    found = _of_shape(record)
+    if found is None or not isinstance(record, Mapping):
+        return found
+    return found[0], [opened(record, said) for said in found[1]]
+
+
+def opened(record: Mapping[str, Any], said: Dialogue) -> Dialogue:
+    """The dialogue after the record's "history" and under its "system", where it has them."""
+    before: Dialogue = []
+    for pair in record.get("history") or ():
+        if not (isinstance(pair, list) and len(pair) == 2):
+            raise Unreadable(f"has a history of {str(pair)[:60]!r}; give [question, answer] pairs")
+        before += [("user", pair[0]), ("assistant", pair[1])]
+    if not record.get("system"):
+        return before + said
+    if said[:1] and said[0][0] == "system":
+        raise Unreadable("has 'system' and a system message; leave one of them out")
+    return [("system", record["system"]), *before, *said]
+
+
+def _of_shape(record: Any) -> tuple[str, list[Dialogue]] | None:
     if isinstance(record, list) and record and all(isinstance(each, Mapping) for each in record):
         return ("ShareGPT" if "from" in record[0] else "messages"), [turns(record)]
     if not isinstance(record, Mapping):
         return None
     for key in ("messages", "conversations"):
-        found = dialogues(record[key]) if isinstance(record.get(key), list) else None
+        found = _of_shape(record[key]) if isinstance(record.get(key), list) else None
         if found is not None:
             return found[0], [_with_tools(record.get("tools"), found[1][0])]
     root = record.get("prompt") if isinstance(record.get("prompt"), Mapping) else record
@@ -56,7 +82,9 @@ def dialogues(record: Any) -> tuple[str, list[Dialogue]] | None:
 def turns(messages: Sequence[Mapping[str, Any]]) -> Dialogue:
     """The turns of a list of messages, OpenAI's or ShareGPT's."""
     said: Dialogue = []
-    for each in messages:
+    for each in _objects(messages, "messages"):
+        if each.get("weight") == 0:
+            raise Unreadable("has a message of weight 0, which is not supported; leave it out")
         role, content = each.get("role", each.get("from")), each.get("content", each.get("value"))
         if role in CALLS:
             said.append((role, _call(content)))
@@ -65,7 +93,8 @@ def turns(messages: Sequence[Mapping[str, Any]]) -> Dialogue:
         elif each.get("tool_calls"):
             if content:
                 said.append((role, content))
-            said += [(role, _call(call.get("function", call))) for call in each["tool_calls"]]
+            calls = _objects(each["tool_calls"], "tool_calls")
+            said += [(role, _call(call.get("function", call))) for call in calls]
         else:
             said.append((role, _joined(content)))
     return said
@@ -74,15 +103,30 @@ def turns(messages: Sequence[Mapping[str, Any]]) -> Dialogue:
 def paths(message: Mapping[str, Any]) -> list[Dialogue]:
     """The dialogues of a tree from `message` down."""
     first = (message.get("role"), message.get("text"))
-    replies = [each for each in message.get("replies", ()) if not each.get("deleted")]
+    replies = replies_to(message)
     if message.get("role") != "assistant":
         replies = ranked(replies)[:1]
     below = [path for each in replies for path in paths(each)]
     return [[first, *path] for path in below] or [[first]]
 
 
+def replies_to(message: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The replies to a message of a tree that were not deleted."""
+    replies = _objects(message.get("replies") or [], "replies")
+    return [each for each in replies if not each.get("deleted")]
+
+
+def _objects(value: Any, what: str) -> Sequence[Mapping[str, Any]]:
+    if not isinstance(value, list) or not all(isinstance(each, Mapping) for each in value):
+        raise Unreadable(f"has {what} that are no list of objects: {str(value)[:60]!r}")
+    return value
+
+
 def ranked(replies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Replies to one message, the best first; those without a rank last."""
+    for each in replies:
+        if not isinstance(each.get("rank"), int | float | None):
+            raise Unreadable(f"has the rank {each['rank']!r}, which is no number")
     return sorted(replies, key=lambda each: (each.get("rank") is None, each.get("rank") or 0))
 
 
@@ -121,7 +165,7 @@ def _call(content: Any) -> ToolCall:
         call = json.loads(content) if isinstance(content, str) else content
         return ToolCall(str(call["name"]), _text(call.get("arguments", "")))
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise DataError(
+        raise Unreadable(
             f"has a tool call that cannot be read, {str(content)[:60]!r}; it must be JSON with "
             "name and arguments"
         ) from error

@@ -16,7 +16,7 @@ from parrotlet.core.errors import UsageError
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import SamplingSettings
 from parrotlet.evals.interval import Score
-from parrotlet.tasks.task import Example, Task
+from parrotlet.tasks.task import Example, Task, graded
 from parrotlet.text.chat import Message
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.table import Tool
@@ -52,7 +52,8 @@ def run_task(
     limit: int | None = None,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> Result:
-    """Grade the model on the first `limit` examples, or on all; UsageError for a limit below 1.
+    """Grade the model on the first `limit` examples, or on all; UsageError for a limit below 1,
+    TrainingError for a grader that fails.
 
     watch: what the pieces of replies go through, which may end it by an exception.
     An example whose last message leaves no room for an answer in the context is not passed.
@@ -64,11 +65,12 @@ def run_task(
     prompts = [examples[index].prompt for index in asked]
     said = replies(engine, tokenizer, prompts, settings, tools, watch=watch)
     answers = dict(zip(asked, said, strict=True))
+    found = graded(task, [(examples[index], reply) for index, reply in answers.items()])
+    grades = {index: grade for index, (grade, _) in zip(answers, found, strict=True)}
     passed = 0.0
     failures = []
     for index, example in enumerate(examples):
-        reply = answers.get(index)
-        grade = 0.0 if reply is None else task.grade(example, reply)
+        reply, grade = answers.get(index), grades.get(index, 0.0)
         passed += grade
         if grade < 1:
             failures.append(Failure(index, example, reply, grade))

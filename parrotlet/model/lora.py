@@ -2,13 +2,17 @@
 
 Used is W + (alpha / rank) B A, with A of `rank` rows and B of as many columns (Hu et al. 2021,
 arXiv 2106.09685). A begins random and B at zero, so that nothing has changed before the first
-step. Every matrix of the blocks gets one; everything else is frozen.
+step. Every matrix of the blocks gets one; everything else is frozen, but for the rows of tokens
+that the model has not met yet.
 
 A checkpoint's model holds the merged matrices under their plain names, so that whatever uses it
 knows nothing of LoRA; what resuming needs is kept beside them.
 """
 
 from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -35,8 +39,13 @@ class LowRank(nn.Module):
         return weight + self.scale * (self.up @ self.down)
 
 
-def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> None:
-    """Freeze the model and put a learnable product beside every matrix of its blocks."""
+def add_lora(
+    model: Model, *, rank: int, alpha: float, seed: int, new_ids: int | None = None
+) -> None:
+    """Freeze the model and put a learnable product beside every matrix of its blocks.
+
+    `new_ids`: from this id on, the rows of embedding and head are learned too.
+    """
     device = next(model.parameters()).device
     model.requires_grad_(False)
     generator = torch.Generator().manual_seed(seed)
@@ -49,6 +58,18 @@ def add_lora(model: Model, *, rank: int, alpha: float, seed: int) -> None:
         rows, columns = module.weight.shape
         product = LowRank(rows, columns, rank, alpha, generator).to(device)
         parametrize.register_parametrization(module, "weight", product)
+    for module in (cast(Any, model).embed, cast(Any, model).head) if new_ids is not None else ():
+        if module is not None:  # a tied head
+            module.weight.requires_grad_(True).register_hook(_rows_from(new_ids))
+
+
+def _rows_from(first: int) -> Callable[[Tensor], Tensor]:
+    """A gradient with zeros in the rows before `first`, to which AdamW then does nothing."""
+
+    def keep(gradient: Tensor) -> Tensor:
+        return torch.cat((torch.zeros_like(gradient[:first]), gradient[first:]))
+
+    return keep
 
 
 def merged_weights(model: Model) -> dict[str, Tensor]:

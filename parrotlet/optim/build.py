@@ -49,6 +49,17 @@ class Optimizers:
             for key, value in state.items()
         }
 
+    def fits(self, tensors: Mapping[str, Tensor]) -> bool:
+        """Whether they are the state of these optimizers, for these parameters."""
+        kinds = {
+            self.names[parameter]: isinstance(part, Muon)
+            for part in self.parts
+            for group in part.param_groups
+            for parameter in group["params"]
+        }
+        found = {name: key for name, _, key in (each.rpartition("/") for each in tensors)}
+        return kinds == {name: key == "momentum" for name, key in found.items()}
+
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what state_tensors gave; CheckpointError where a name does not belong."""
         owners = {

@@ -25,6 +25,8 @@ class OptimizerConfig:
     """Learning rate of gains, biases and scalars."""
     weight_decay: float | None = 0.0
     """Decoupled weight decay of the matrices, times the learning rate."""
+    warm_start: bool = False
+    """Begin with the momenta of the run that is started from, not with none."""
     dropout: float = 0.0
     """Share of what blocks add that is left out in training, for many epochs of little text."""
     beta1: float = 0.8

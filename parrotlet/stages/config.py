@@ -123,8 +123,8 @@ class LoraConfig:
     """Low-rank adaptation, which needs a fraction of the memory; merged in what is saved."""
 
     lora_rank: int = 0
-    """Learn a product of this rank beside every matrix of the blocks, and nothing else; 0: learn
-    all weights."""
+    """Learn a product of this rank beside every matrix of the blocks, and of the rest only what a
+    base model has not met: the chat's tokens; 0: learn all weights."""
     lora_alpha: float = 16.0
     """The product counts alpha / rank times."""
 

@@ -63,6 +63,6 @@ class DpoConfig(Checked):
     lora: LoraConfig = field(default_factory=LoraConfig)
     context: int | None = None
     """The longest prompt with its reply, in tokens; left out, the model's context, at most
-    1,024. A row holds both replies: twice as much."""
+    1,024. A row holds both replies, so it is up to twice as long."""
     prompts: tuple[str, ...] = ("Hello!", "Who are you?")
     """What the user says in the samples taken while training."""

@@ -12,11 +12,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from parrotlet.core.errors import DataError
+from parrotlet.core.errors import DataError, UsageError
 from parrotlet.core.rundir import read_json
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.data.conversations import Notes, Rules
+from parrotlet.data.conversations import OPENINGS, Notes, Rules, opening
 from parrotlet.data.packing import PackedRows
 from parrotlet.data.pairs import (
     REFERENCE,
@@ -59,6 +59,8 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
     What cannot work is refused before anything is read or written.
     """
     config = with_absolute_paths(config)
+    if config.pairs.smoothing and config.pairs.loss == "ipo":
+        raise UsageError("--smoothing is for --loss dpo; leave it at 0 with ipo")
     with tuning("dpo", config, lambda start: check_budget(config, start)) as ground:
         start, runtime = ground.start, ground.runtime
         context = row_length(config.context, start.config)
@@ -163,7 +165,8 @@ def _prepare_pairs(
 
 
 def _split(data: PairDataConfig, seed: int, notes: Notes) -> tuple[Sequence[Pair], Sequence[Pair]]:
-    """Pairs to learn from and pairs to validate on. A prompt is on one side only."""
+    """Pairs to learn from and pairs to validate on. Those that begin with the same question are on
+    one side, where such beginnings are many."""
     if not data.data:
         world = World(seed)
         held = max(1, round(data.world_pairs * data.validation_fraction))
@@ -171,15 +174,18 @@ def _split(data: PairDataConfig, seed: int, notes: Notes) -> tuple[Sequence[Pair
         return learned, list(WorldPairs(world, "test").pairs(held))
     rules = Rules(merge=data.same_role == "merge", skip=data.bad_records == "skip")
     every = list(read_preferences(data.data, data.errors, rules, notes))
-    prompts = list(dict.fromkeys(pair.prompt for pair in every))
+    starts = {pair.prompt: opening(pair.prompt) for pair in every}
+    if len(set(starts.values())) < OPENINGS:
+        starts = {prompt: prompt for prompt in starts}
+    prompts = list(dict.fromkeys(starts.values()))
     if len(prompts) < 2:
         raise DataError(f"{len(every)} pairs are too few to learn from and to validate on")
     shuffle = derive_key(seed, "dpo split")
-    held = max(1, round(len(prompts) * data.validation_fraction))
+    held = min(len(prompts) - 1, max(1, round(len(prompts) * data.validation_fraction)))
     places = permute_many(np.arange(len(prompts)), len(prompts), shuffle)
     kept = {prompt for prompt, place in zip(prompts, places, strict=True) if place < held}
-    return [each for each in every if each.prompt not in kept], [
-        each for each in every if each.prompt in kept
+    return [each for each in every if starts[each.prompt] not in kept], [
+        each for each in every if starts[each.prompt] in kept
     ]
 
 

@@ -97,6 +97,8 @@ def _check(config: RlConfig, start: Checkpoint) -> None:
         )
     if policy.updates > 1 and policy.clip_ratio is None:
         raise UsageError(f"--updates {policy.updates} of one round need --clip-ratio, such as 0.2")
+    if policy.clip_ratio_high is not None and policy.clip_ratio is None:
+        raise UsageError("--clip-ratio-high needs --clip-ratio, such as 0.2")
     if config.optim.dropout:
         raise UsageError(
             f"--dropout {config.optim.dropout:g}: replies are sampled without dropout, so another "
@@ -137,6 +139,8 @@ def tasks_of(config: RlConfig) -> tuple[Task, Task]:
         if goal.task_data is None:
             raise UsageError("--task gsm8k needs --task-data, the folder of train.jsonl")
         return GSM8K(goal.task_data / "train.jsonl"), GSM8K(goal.task_data / "test.jsonl")
+    if goal.task_data is not None:
+        raise UsageError(f"--task-data is for --task gsm8k; {goal.task} makes its cases up")
     if goal.task not in PRACTICE:
         known = ", ".join(["gsm8k", *PRACTICE])
         raise UsageError(f"--task {goal.task!r} is not known; there are {known}")

@@ -8,36 +8,23 @@ results are read, never learned from.
 from __future__ import annotations
 
 import math
-import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
 
 from parrotlet.chat.call_runner import CallRunner
 from parrotlet.chat.reply import MOST_CALLS
-from parrotlet.core.errors import TrainingError
 from parrotlet.data.batch import IGNORE, Batch
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import Event, Request, RequestId, SamplingSettings
-from parrotlet.tasks.task import Example, Task
+from parrotlet.tasks.task import Example, Task, graded
 from parrotlet.text.chat import Message, parse_reply, render_prompt, render_result
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.table import Tool
 
 EMPTY = Message("assistant", ())
-GRADING_SECONDS = 60.0  # for all replies of a round; a grader that takes longer hangs
-
-
-@runtime_checkable
-class Formed(Protocol):
-    """A task that wants replies of a certain form."""
-
-    def formed(self, reply: Message) -> bool:
-        """Whether the reply has it, right or wrong."""
-        ...
 
 
 @dataclass(kw_only=True)
@@ -131,35 +118,11 @@ def _take(engine: Engine, tokenizer: Tokenizer, rollout: Rollout, event: Event) 
         engine.force(event.request, result)
 
 
-def grade(task: Task, rollouts: Sequence[Rollout], seconds: float = GRADING_SECONDS) -> None:
-    """Grade every reply. Raises TrainingError for a grader that fails, hangs or grades oddly."""
-    failures: list[Exception] = []
-
-    def work() -> None:
-        try:
-            for each in rollouts:
-                each.grade = task.grade(each.example, each.reply)
-                form = task.formed(each.reply) if isinstance(task, Formed) else each.reply.text
-                each.formed = each.finish == "stop" and bool(form)
-        except Exception as error:  # whatever a grader of somebody's does
-            failures.append(error)
-
-    name = type(task).__name__
-    worker = threading.Thread(target=work, name="grader", daemon=True)
-    worker.start()
-    worker.join(seconds)
-    if worker.is_alive():
-        raise TrainingError(f"the grader of {name} took more than {seconds:g} s; make it quicker")
-    if failures:
-        raise TrainingError(
-            f"the grader of {name} failed: {failures[0]!r}; it must grade any reply, from 0 to 1"
-        ) from failures[0]
-    for each in rollouts:
-        if not (isinstance(each.grade, int | float) and 0 <= each.grade <= 1):
-            raise TrainingError(
-                f"the grader of {name} gave {each.grade!r} for {each.reply.text[:60]!r}; grades "
-                "are numbers from 0 to 1"
-            )
+def grade(task: Task, rollouts: Sequence[Rollout]) -> None:
+    """Grade every reply. Raises TrainingError as `graded`."""
+    found = graded(task, [(each.example, each.reply) for each in rollouts])
+    for each, (value, form) in zip(rollouts, found, strict=True):
+        each.grade, each.formed = value, each.finish == "stop" and form
 
 
 def set_advantages(
@@ -176,7 +139,8 @@ def set_advantages(
         rewards = [each.grade + format_reward * each.formed for each in members]
         mean = sum(rewards) / len(rewards)
         deviation = math.sqrt(sum((each - mean) ** 2 for each in rewards) / len(rewards))
-        flat += deviation == 0
+        if max(rewards) == min(rewards):  # whatever rounding makes of the mean
+            mean, flat = rewards[0], flat + 1
         for each, reward in zip(members, rewards, strict=True):
             each.advantage = reward - mean if baseline else reward
             if scale:

@@ -21,6 +21,7 @@ from parrotlet.stages.config_rl import RlConfig, RolloutConfig
 from parrotlet.stages.plan import row_length
 from parrotlet.stages.rollouts import (
     Rollout,
+    batch_of,
     batches_of,
     grade,
     roll,
@@ -59,8 +60,8 @@ class Rounds:
             while True:
                 engine.load_weights(model)
                 self.last = self.round(engine, number)
-                for part in range(updates):
-                    yield self.step(model, self.last[part::updates])
+                # all before the first is taken, since what they are made with is the sampler
+                yield from [self.step(model, self.last[part::updates]) for part in range(updates)]
                 number += 1
 
         return steps
@@ -97,9 +98,12 @@ class Rounds:
 
     def step(self, model: Model, rollouts: Sequence[Rollout]) -> list[Batch]:
         """One Step. Replies that were as good as all of their group teach nothing and are left out,
-        unless they are to stay near the reference; one is kept, so that no rank stands still."""
+        unless they are to stay near the reference; one is kept, which counts nothing, so that no
+        rank stands still."""
         some = [each for each in rollouts if each.advantage or self.reference is not None]
-        batches = batches_of(some or rollouts[:1], self.config.budget.fixed_micro_tokens)
+        if not some:
+            return [replace(batch_of(rollouts[:1]), count=0)]
+        batches = batches_of(some, self.config.budget.fixed_micro_tokens)
         if self.config.rollout.correction:
             batches = [corrected(model, each, self.config.rollout) for each in batches]
         if self.reference is not None:

@@ -123,6 +123,8 @@ def run_stage(
     if last is not None:
         checkpoints.restore(state, last)
         display.say(f"going on from step {state.step} of {plan.steps}")
+    elif stage.optim.warm_start:
+        checkpoints.warm(state, stage.start)
 
     def measure() -> Mapping[str, float]:
         means = stage.tally.means(runtime)
@@ -176,7 +178,14 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
     else:
         model = checkpoints.load_model(stage.start, runtime)
     if stage.lora is not None and stage.lora.lora_rank:
-        add_lora(model, rank=stage.lora.lora_rank, alpha=stage.lora.lora_alpha, seed=seed)
+        unmet = stage.start is not None and stage.start.stage in ("base", "import")
+        add_lora(
+            model,
+            rank=stage.lora.lora_rank,
+            alpha=stage.lora.lora_alpha,
+            seed=seed,
+            new_ids=stage.tokenizer.first_special if unmet else None,
+        )
     model.set_dropout(stage.optim.dropout)
     return TrainState(
         model=model,

@@ -11,7 +11,7 @@ import numpy as np
 from parrotlet.core.errors import DataError, UsageError
 from parrotlet.core.runtime import Runtime
 from parrotlet.data.arrays import MANIFEST
-from parrotlet.data.conversations import Notes, Rules, read_conversations
+from parrotlet.data.conversations import OPENINGS, Notes, Rules, opening, read_conversations
 from parrotlet.data.packing import PackedRows, pack_rows
 from parrotlet.data.permutation import derive_key, permute_many
 from parrotlet.evals.bpb import mean_loss
@@ -33,6 +33,7 @@ from parrotlet.train.parallel import on_main
 from parrotlet.world.entities import World
 from parrotlet.world.records import conversations, documents, general_conversations
 
+MANY = 10**6  # times that the data may be read in an epoch
 SHOWN = 3  # conversations shown before people's files are learned from
 
 
@@ -86,10 +87,8 @@ def prepare_rows(
     say_notes(notes, display.say)
     if len(talk) < 2:
         raise DataError(f"{len(talk)} conversations are too few to learn from and to validate on")
-    held = max(1, round(len(talk) * config.data.validation_fraction))
-    shuffle = derive_key(config.run.seed, "sft split")
-    order = permute_many(np.arange(len(talk)), len(talk), shuffle).tolist()
-    for name, members in (("train", order[held:]), ("validation", order[:held])):
+    train, held = _split(talk, config.data, config.run.seed)
+    for name, members in (("train", train), ("validation", held)):
         if name == "train":
             members = _weighed(members, weights, config.run.seed)
         items, cut, dropped = fit([talk[index] for index in members], tokenizer, context)
@@ -111,10 +110,11 @@ def _conversations(
     data: SftDataConfig, seed: int, notes: Notes
 ) -> tuple[list[Conversation], list[float]]:
     """All conversations, and how often each is read in an epoch."""
-    if data.weights and (len(data.weights) != len(data.data) or min(data.weights) < 0):
+    given = data.weights
+    if given and not (len(given) == len(data.data) and min(given) >= 0 and 0 < sum(given) < MANY):
         raise UsageError(
-            f"--weights {' '.join(map(str, data.weights))}: give a number of 0 or more for each of "
-            f"the {len(data.data)} of --data"
+            f"--weights {' '.join(map(str, given))}: give a number of 0 or more for each of "
+            f"the {len(data.data)} of --data, not all 0"
         )
     if data.data:
         rules = Rules(merge=data.same_role == "merge", skip=data.bad_records == "skip")
@@ -129,14 +129,36 @@ def _conversations(
     return talk, [1.0] * len(talk)
 
 
+def _split(
+    talk: Sequence[Conversation], data: SftDataConfig, seed: int
+) -> tuple[list[int], list[int]]:
+    """Numbers of the conversations to learn from, and of those to validate on.
+
+    People's conversations that begin with the same question are on one side, where such beginnings
+    are many.
+    """
+    groups: dict[Conversation, list[int]] = {}
+    for index, conversation in enumerate(talk if data.data else ()):
+        groups.setdefault(opening(conversation), []).append(index)
+    members = list(groups.values())
+    if len(members) < OPENINGS:
+        members = [[each] for each in range(len(talk))]
+    count = len(members)
+    held = min(count - 1, max(1, round(count * data.validation_fraction)))
+    order = permute_many(np.arange(count), count, derive_key(seed, "sft split")).tolist()
+    sides = (order[held:], order[:held])
+    train, validated = ([index for each in side for index in members[each]] for side in sides)
+    return train, validated
+
+
 def _weighed(members: Sequence[int], weights: Sequence[float], seed: int) -> list[int]:
     """The members, each as often as its weight says; of a fraction, a fixed share of them."""
-    kept = []
+    times = {}
     for member in members:
         whole, fraction = divmod(weights[member], 1.0)
-        drawn = derive_key(seed, "weight", member) / 2**64 < fraction
-        kept += [member] * (int(whole) + drawn)
-    return kept
+        times[member] = int(whole) + (derive_key(seed, "weight", member) / 2**64 < fraction)
+    passes = range(max(times.values()))  # one after the other, so that copies lie apart
+    return [member for each in passes for member in members if times[member] > each]
 
 
 def fit(
@@ -151,8 +173,11 @@ def fit(
     for conversation in talk:
         rendered = render(conversation, tokenizer)
         messages = conversation.messages
-        while len(rendered.ids) > context + 1 and len(messages) > 3:
-            messages = messages[:-2]
+        while len(rendered.ids) > context + 1:
+            shorter = messages[:-2] if messages[-1].role == "assistant" else messages[:-1]
+            if not any(message.role == "assistant" for message in shorter):
+                break
+            messages = shorter
             rendered = render(Conversation(messages), tokenizer)
         if len(rendered.ids) > context + 1 or not any(rendered.mask):
             dropped += 1
@@ -171,7 +196,7 @@ def document_items(config: SftConfig, tokenizer: Tokenizer, context: int) -> lis
     items = []
     for document in documents(World(config.run.seed), config.data.world_documents):
         ids = tokenizer.encode_document(document.text)
-        for begin in range(0, len(ids), context):
+        for begin in range(0, len(ids) - 1, context):  # one id alone teaches nothing
             piece = ids[begin : begin + context + 1]
             items.append(Rendered(piece, [begin > 0] + [True] * (len(piece) - 1)))
     return items

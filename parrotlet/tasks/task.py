@@ -1,13 +1,19 @@
-"""Task: gradable examples. One class serves fine-tuning, evaluation and RL."""
+"""Task: gradable examples, and the guard around their graders.
+
+One class serves fine-tuning, evaluation and RL.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
-from parrotlet.core.errors import UsageError
+from parrotlet.core.errors import TrainingError, UsageError
 from parrotlet.text.chat import Conversation, Message
+
+GRADING_SECONDS = 60.0  # for one reply; a grader that takes longer hangs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +43,55 @@ class Task(Protocol):
     def grade(self, example: Example, reply: Message) -> float:
         """From 0 (wrong) to 1 (right); a reply may hold tool calls."""
         ...
+
+
+@runtime_checkable
+class Formed(Protocol):
+    """A task that wants replies of a certain form."""
+
+    def formed(self, reply: Message) -> bool:
+        """Whether the reply has it, right or wrong."""
+        ...
+
+
+def graded(
+    task: Task, answered: Sequence[tuple[Example, Message]], seconds: float = GRADING_SECONDS
+) -> list[tuple[float, bool]]:
+    """Of each reply its grade, and whether it has the form that its task wants (without a wish:
+    any words). TrainingError for a grader that fails, hangs or grades oddly.
+    """
+    found: list[tuple[float, bool]] = []
+    failures: list[Exception] = []
+
+    def work() -> None:
+        try:
+            for example, reply in answered:
+                form = task.formed(reply) if isinstance(task, Formed) else reply.text
+                found.append((task.grade(example, reply), bool(form)))
+        except Exception as error:  # whatever a grader of somebody's does
+            failures.append(error)
+
+    name = type(task).__name__
+    worker = threading.Thread(target=work, name="grader", daemon=True)
+    worker.start()
+    while worker.is_alive():
+        done = len(found)
+        worker.join(seconds)
+        if worker.is_alive() and len(found) == done:
+            raise TrainingError(
+                f"the grader of {name} took more than {seconds:g} s for one reply; make it quicker"
+            )
+    if failures:
+        raise TrainingError(
+            f"the grader of {name} failed: {failures[0]!r}; it must grade any reply, from 0 to 1"
+        ) from failures[0]
+    for (grade, _), (_, reply) in zip(found, answered, strict=True):
+        if not (isinstance(grade, int | float) and 0 <= grade <= 1):
+            raise TrainingError(
+                f"the grader of {name} gave {grade!r} for {reply.text[:60]!r}; grades are numbers "
+                "from 0 to 1"
+            )
+    return found
 
 
 class Numbered:

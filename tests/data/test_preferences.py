@@ -109,3 +109,44 @@ def test_public_data(real_data: Path, path: str, pairs: int, bad: int) -> None:
     notes = Notes()
     found = list(read_preferences([real_data / path], rules=SKIP, notes=notes))
     assert (len(found), len(notes.skipped)) == (pairs, bad)
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        {"prompt": ["a"], "chosen": "b", "rejected": "c"},
+        {"prompt": "a", "chosen": ["b"], "rejected": ["c"]},
+        {"prompt": {"role": "prompter", "text": "a", "replies": [5]}},
+        {"prompt": {"role": "prompter", "text": "a", "replies": [
+            {"role": "assistant", "text": "b", "rank": "1"},
+            {"role": "assistant", "text": "c", "rank": 2},
+        ]}},
+    ],
+)  # fmt: skip
+def test_malformed_records_are_named_or_left_out(record: Any, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"line 1 of .*--bad-records skip"):
+        read(tmp_path, [record, FORMS[0]])
+    notes = Notes()
+    assert read(tmp_path, [record, FORMS[0]], SKIP, notes) == [WANTED]
+    assert len(notes.skipped) == 1
+
+
+def test_a_bad_pair_of_a_tree_costs_itself_alone(tmp_path: Path) -> None:
+    tree = {
+        "role": "prompter",
+        "text": "Hi",
+        "replies": [
+            {"role": "assistant", "text": text, "rank": rank}
+            for rank, text in enumerate(["Hello!", " ", "Go away."])
+        ],
+    }
+    notes = Notes()
+    assert read(tmp_path, [tree], SKIP, notes) == [WANTED]
+    assert len(notes.skipped) == 2
+
+
+def test_a_system_beside_a_pair_is_kept(tmp_path: Path) -> None:
+    for record in (FORMS[0], FORMS[1], FORMS[3], FORMS[7]):
+        (found,) = read(tmp_path, [{**record, "system": "Be kind."}])
+        assert found.prompt == Conversation.of(("system", "Be kind."), ("user", "Hi"))
+        assert found.chosen == WANTED.chosen

@@ -52,6 +52,43 @@ def node(role: str, text: str, *replies: dict[str, Any], rank: int | None = None
     return {"role": role, "text": text, "replies": list(replies), "rank": rank}
 
 
+def test_system_and_history_beside_a_record() -> None:
+    asked = {"system": "Be a pirate.", "history": [["Hi", "Ahoy"]]}
+    for record in (
+        {"instruction": "Go", "output": "Aye"},
+        {"messages": [{"role": "user", "content": "Go"}, {"role": "assistant", "content": "Aye"}]},
+        {"conversations": [{"from": "human", "value": "Go"}, {"from": "gpt", "value": "Aye"}]},
+    ):
+        (found,) = parse_conversations({**record, **asked}, "here")
+        assert [each.text for each in found.messages] == ["Be a pirate.", "Hi", "Ahoy", "Go", "Aye"]
+        assert found.messages[0].role == "system"
+
+
+TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
+
+
+@pytest.mark.parametrize(
+    ("record", "words"),
+    [
+        ({"messages": [TALK[0], {"role": "assistant", "tool_calls": ["x"]}]}, "has tool_calls"),
+        ({"messages": [TALK[0], {"role": "assistant", "tool_calls": 5}]}, "has tool_calls"),
+        ({"prompt": {"role": "prompter", "text": "a", "replies": ["x"]}}, "has replies"),
+        (node("prompter", "a", node("assistant", "b", rank="1")), "has the rank '1'"),
+        ({"instruction": "a", "output": "b", "history": ["x"]}, "has a history of 'x'"),
+        ({"messages": [TALK[0], {**TALK[1], "weight": 0}]}, "weight 0"),
+        ({"system": "s", "messages": [{"role": "system", "content": "t"}, *TALK]}, "leave one"),
+    ],
+)
+def test_malformed_records_are_named_or_left_out(record: Any, words: str, tmp_path: Path) -> None:
+    file = tmp_path / "talk.jsonl"
+    file.write_text(f"{json.dumps(record)}\n{json.dumps({'messages': TALK})}\n")
+    with pytest.raises(DataError, match=f"line 1 of .*{words}"):
+        list(read_conversations([file]))
+    notes = Notes()
+    (found,) = read_conversations([file], rules=Rules(skip=True), notes=notes)
+    assert found.messages[1].text == "b" and len(notes.skipped) == 1
+
+
 def test_a_tree_gives_the_best_replies_of_every_branch() -> None:
     good = node(
         "assistant", "good",

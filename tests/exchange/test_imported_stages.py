@@ -199,7 +199,10 @@ def test_lora_is_in_what_is_exported(place: Path, name: str) -> None:
     assert before.keys() == after.keys()
     changed = {each for each in before if not torch.equal(before[each], after[each])}
     matrices = {each for each in before if "blocks" in each and before[each].ndim == 2}
-    assert changed == matrices
+    ends = {"embed.weight", "head.weight"} & changed  # the rows of tokens for the chat
+    assert ends and changed == matrices | ends
+    first = load_tokenizer(find(run)).first_special
+    assert all(torch.equal(before[each][:first], after[each][:first]) for each in ends)
     out = place / f"lora-{name}"
     assert main(["export", str(run), "--to", "hf", "--out", str(out)]) == 0
     ids = torch.randint(200, (2, 24), generator=torch.Generator().manual_seed(1))

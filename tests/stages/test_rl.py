@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -32,16 +33,17 @@ from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.rl import rl
 from parrotlet.stages.rollouts import Rollout, batch_of, batches_of, grade, roll, set_advantages
-from parrotlet.stages.rounds import corrected
+from parrotlet.stages.rounds import Rounds, corrected
 from parrotlet.stages.sft import sft
 from parrotlet.tasks.gsm8k import GSM8K
 from parrotlet.tasks.table import PRACTICE, TASKS
-from parrotlet.tasks.task import Example
+from parrotlet.tasks.task import Example, graded
 from parrotlet.text.chat import Message, Text, ToolCall, ToolResult
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.toolbox import TOOLS
 from parrotlet.train.checkpoint import find, load_model, load_tokenizer
 from parrotlet.train.losses import token_logprobs
+from parrotlet.train.tally import Tally
 
 SCRIPT = Path(__file__).parent / "rl_ranks.py"
 WATCHDOG = 300  # seconds; a hang, not a slow machine
@@ -193,6 +195,54 @@ def test_advantages_by_hand() -> None:
     assert [each.advantage for each in made[:3]] == [1, 0.4, 0]
 
 
+def test_rewards_that_are_equal_are_flat_however_they_round() -> None:
+    made = replies(*[0.1] * 8)
+    assert sum([0.1] * 8) / 8 != 0.1
+    assert set_advantages(made, format_reward=0.0, baseline=True, scale=True) == 1.0
+    assert [each.advantage for each in made] == [0.0] * 8
+
+
+def rounds_of(runs: Path, config: RlConfig) -> Rounds:
+    return Rounds(
+        config=config, task=Letters(), tokenizer=load_tokenizer(find(runs / "sft")),
+        runtime=ALONE, tally=Tally(), reference=None,
+    )  # fmt: skip
+
+
+def test_a_rank_without_a_difference_counts_nothing(runs: Path) -> None:
+    """So that the others divide by what is learned from alone, as one process does."""
+    made = rolled(runs)
+    rounds, model = rounds_of(runs, rl_config(runs, "flat")), load_model(find(runs / "sft"), ALONE)
+    for each in made:
+        each.advantage = 0.0
+    assert [batch.count for batch in rounds.step(model, made)] == [0]
+    made[0].advantage = 1.0
+    (batch,) = rounds.step(model, made)
+    assert batch.count == sum(each is not None for each in made[0].logprobs)
+
+
+def test_later_updates_are_corrected_by_what_sampled(runs: Path) -> None:
+    """Not by the weights that the updates before have made."""
+    config = rl_config(runs, "corrected")
+    config = replace(
+        config,
+        rollout=replace(config.rollout, top_k=20, correction=True),
+        policy=replace(config.policy, updates=2, clip_ratio=0.2, baseline="none"),
+    )
+    weights = []
+    for moved in (False, True):
+        model = load_model(find(runs / "sft"), ALONE)
+        stream = rounds_of(runs, config).stream(model)(0)
+        next(stream)
+        if moved:
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.add_(0.3 * torch.randn_like(parameter))
+        weights.append([batch.extra["weight"] for batch in next(stream)])
+    for kept, again in zip(*weights, strict=True):
+        assert torch.equal(kept, again)
+
+
 class Grader(Letters):
     """A task whose grade is what it is told to be."""
 
@@ -219,7 +269,23 @@ class Grader(Letters):
 )
 def test_bad_graders(answer: object, words: str) -> None:
     with pytest.raises(TrainingError, match=words):
-        grade(Grader(answer), replies(*[0.0] * 8), seconds=0.2)
+        graded(
+            Grader(answer),
+            [(each.example, each.reply) for each in replies(*[0.0] * 8)],
+            seconds=0.2,
+        )
+
+
+@pytest.mark.parametrize("answer", [ZeroDivisionError("by zero"), math.nan, 1.5])
+def test_bad_graders_end_a_run_in_one_sentence(runs: Path, answer: object) -> None:
+    """Those of the held-out cases too, which come first; nothing stays of the run."""
+    bad, good = Grader(answer), Grader(0.0)
+    with pytest.raises(TrainingError, match="the grader of Grader"):
+        rl(rl_config(runs, "graded"), Stopping(), (good, bad))
+    assert not (runs / "graded").exists()
+    with pytest.raises(TrainingError, match="the grader of Grader"):
+        rl(rl_config(runs, "graded"), Stopping(), (bad, good))
+    shutil.rmtree(runs / "graded")
 
 
 def test_collapse_by_hand() -> None:
@@ -252,6 +318,8 @@ def test_a_collapse_ends_the_run_and_says_so(runs: Path) -> None:
         ({"policy": {"updates": 2}}, "--clip-ratio"),
         ({"goal": {"task": "chess"}}, "'chess' is not known; there are gsm8k, arithmetic"),
         ({"goal": {"task": "gsm8k"}}, "--task-data"),
+        ({"goal": {"task_data": Path("somewhere")}}, "--task-data is for --task gsm8k"),
+        ({"policy": {"clip_ratio_high": 0.3}}, "--clip-ratio-high needs --clip-ratio"),
         ({"optim": {"dropout": 0.1}}, "--dropout 0.1: replies are sampled without dropout"),
     ],
 )

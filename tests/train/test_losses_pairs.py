@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import random
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -92,16 +93,14 @@ def test_rows_are_as_long_as_the_longest_pair() -> None:
     assert places(168, 60, 330) == 336  # never more than two whole contexts
 
 
-@pytest.mark.parametrize("smoothing", [0.0, 0.2])
-def test_against_a_plain_implementation(smoothing: float) -> None:
+@pytest.mark.parametrize(("kind", "smoothing"), [("dpo", 0.0), ("dpo", 0.2), ("ipo", 0.0)])
+def test_against_a_plain_implementation(kind: Literal["dpo", "ipo"], smoothing: float) -> None:
     policy, reference = model_of(1), model_of(2)
     pairs = some_pairs(7)
     rows = packed(reference, pairs)
     assert len(rows) < len(pairs)  # several pairs in a row
     tally = Tally()
-    objective = PairObjective(
-        kind="dpo", beta=BETA, smoothing=smoothing, anchor=ANCHOR, tally=tally
-    )
+    objective = PairObjective(kind=kind, beta=BETA, smoothing=smoothing, anchor=ANCHOR, tally=tally)
     batch = rows.batch(np.arange(len(rows)))
     assert batch.count == len(pairs)
     loss = objective(policy, batch)
@@ -116,7 +115,10 @@ def test_against_a_plain_implementation(smoothing: float) -> None:
                 before = plain(reference, side)
             gains.append(plain(policy, side) - before)
         likely = torch.sigmoid(BETA * (gains[0] - gains[1]))
-        wanted = wanted - (1 - smoothing) * likely.log() - smoothing * (1 - likely).log()
+        if kind == "ipo":
+            wanted = wanted + (gains[0] - gains[1] - 0.5 / BETA) ** 2
+        else:
+            wanted = wanted - (1 - smoothing) * likely.log() - smoothing * (1 - likely).log()
         wanted = wanted - ANCHOR * plain(policy, chosen) / sum(chosen.mask)
         right += int(gains[0] > gains[1])
     assert loss.item() == pytest.approx(wanted.item(), rel=1e-5)
