@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 
+from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, SAMPLES
 from parrotlet.core.runtime import Runtime, has_fast_bfloat16
@@ -124,7 +125,7 @@ def run_stage(
         checkpoints.restore(state, last)
         display.say(f"going on from step {state.step} of {plan.steps}")
     elif stage.optim.warm_start:
-        checkpoints.warm(state, stage.start)
+        _warm(state, stage.start)
 
     def measure() -> Mapping[str, float]:
         means = stage.tally.means(runtime)
@@ -199,6 +200,20 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
         runtime=runtime,
         seed=seed,
     )
+
+
+def _warm(state: TrainState, start: Checkpoint | None) -> None:
+    """Give fresh optimizers the state of the run that is started from."""
+    kept = {} if start is None else checkpoints.optimizer_state(start.path)
+    if not kept:
+        what = "there is no --start" if start is None else f"{start.path} has no optimizer's state"
+        raise UsageError(f"--warm-start: {what}; leave it out")
+    if not state.optimizers.fits(kept):
+        raise UsageError(
+            "--warm-start: the run that is started from was trained by another optimizer, or "
+            "with another --lora-rank; leave it out"
+        )
+    state.optimizers.load_state_tensors(kept)
 
 
 def _settled(

@@ -29,13 +29,7 @@ import torch
 from safetensors import SafetensorError
 from torch import Tensor
 
-from parrotlet.core.errors import (
-    CheckpointError,
-    FormatError,
-    RunError,
-    TrainingError,
-    UsageError,
-)
+from parrotlet.core.errors import CheckpointError, FormatError, RunError, TrainingError
 from parrotlet.core.log import get_logger
 from parrotlet.core.rundir import (
     RECIPE,
@@ -284,6 +278,12 @@ def load_tokenizer(checkpoint: Checkpoint) -> Tokenizer:
     return Tokenizer.load(checkpoint.path)
 
 
+def optimizer_state(path: Path) -> dict[str, Tensor]:
+    """What the optimizers of a checkpoint remembered; nothing where no training was saved."""
+    training = load_tensors(path / TRAINING) if (path / TRAINING).exists() else {}
+    return {k: each for k, each in training.items() if not k.startswith((LORA, "random/"))}
+
+
 def restore(state: TrainState, checkpoint: Checkpoint) -> None:
     """Put `state` back to what it was when the checkpoint was saved: weights, optimizers, random
     state and counters."""
@@ -300,24 +300,3 @@ def restore(state: TrainState, checkpoint: Checkpoint) -> None:
     counters = json.loads((checkpoint.path / COUNTERS).read_bytes())
     for name in COUNTED:
         setattr(state, name, counters[name])
-
-
-def warm(state: TrainState, start: Checkpoint | None) -> None:
-    """Give fresh optimizers the state of the run that is started from.
-
-    UsageError where that run has none, or that of other optimizers or parameters.
-    """
-    if start is None or not (start.path / TRAINING).exists():
-        what = "there is no --start" if start is None else f"{start.path} has no optimizer's state"
-        raise UsageError(f"--warm-start: {what}; leave it out")
-    kept = {
-        name: value
-        for name, value in load_tensors(start.path / TRAINING).items()
-        if not name.startswith((LORA, "random/"))
-    }
-    if not state.optimizers.fits(kept):
-        raise UsageError(
-            f"--warm-start: {start.path} was trained by another optimizer, or with --lora-rank; "
-            "leave it out"
-        )
-    state.optimizers.load_state_tensors(kept)
