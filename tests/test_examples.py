@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import subprocess
@@ -96,6 +97,34 @@ def test_own_preferences_are_understood(tmp_path: Path) -> None:
     assert "wrote 7 records" in said and "7 pairs" in said
     pairs = list(read_preferences([tmp_path / "liked.jsonl"]))
     assert {pair.chosen.text for pair in pairs} == {"Of course, with pleasure!", "Yes."}
+
+
+@pytest.fixture(scope="module")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with runs/demo, a small model that has learned to answer after a fashion."""
+    folder = tmp_path_factory.mktemp("examples")
+    told = ["--recipe", "smoke", "--runs", "runs", "--device", "cpu"]
+    for words in (["pretrain", "--name", "base"], ["sft", "runs/base", "--name", "demo"]):
+        command = [sys.executable, "-m", "parrotlet", *words, *told]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder)
+    return folder
+
+
+@pytest.mark.parametrize("name", ["persona", "own_preferences"])
+def test_the_commands_of_its_page_run(name: str, tiny: Path) -> None:
+    """As they are written, but for fewer steps; the chat, which waits for a person, left out."""
+    page = ast.get_docstring(ast.parse((ROOT / f"examples/{name}.py").read_text())) or ""
+    shorter = re.sub(r"--steps \d+", "--steps 3", page)
+    lines = re.findall(r"^    (python|parrotlet) (\S+) (.*)$", shorter, re.MULTILINE)
+    assert [verb for _, verb, _ in lines[1:]] == ["sft" if name == "persona" else "dpo", "chat"]
+    for program, verb, rest in lines[:-1]:
+        start = [str(ROOT / verb)] if program == "python" else ["-m", "parrotlet", verb]
+        done = subprocess.run(
+            [sys.executable, *start, *rest.split()], capture_output=True, text=True, cwd=tiny,
+            env=os.environ | {"PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+    assert "step 3/3" in done.stdout
 
 
 @pytest.mark.slow
