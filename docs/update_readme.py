@@ -3,6 +3,7 @@
 python docs/update_readme.py --demo runs/demo
 python docs/update_readme.py --bench bench/results/train.json
 python docs/update_readme.py --infer bench/results
+python docs/update_readme.py --serve bench/results
 python docs/update_readme.py --safety bench/results/safety.json
 python docs/update_readme.py --refusals bench/results/refusals.json
 """
@@ -67,7 +68,7 @@ def infer_lines(folder: Path) -> list[str]:
     for path in sorted(folder.glob("infer*.json")):
         found = json.loads(path.read_text().splitlines()[-1])
         for pair in found["pairs"]:
-            add(f"{pair['name']}; ours {found['quantize'] or 'unpacked'}", pair)
+            add(f"{pair['name']}; ours {found['quantize'] or found.get('dtype', 'unpacked')}", pair)
     for pair in json.loads((folder / "llama_cpp.json").read_text().splitlines()[-1])["pairs"]:
         for part in ("prompt", "generation"):
             add(f"{pair['name']}, GPT-2 124M, {part}", pair[part])
@@ -77,6 +78,23 @@ def infer_lines(folder: Path) -> list[str]:
         "",
         *rows,
     ]
+
+
+def serve_lines(folder: Path) -> list[str]:
+    """What serving many people costs, from the JSON of bench/serve.py."""
+    rows = [
+        "| 32 clients streaming at once, tokens a second | engine alone | all clients "
+        "| one client alone | first text, p50 and p99 |",
+        "|---|---|---|---|---|",
+    ]
+    for name, told in (("depth4", "4 blocks of 256"), ("gpt2", "GPT-2 124M")):
+        found = json.loads((folder / f"serve_{name}.json").read_text().splitlines()[-1])
+        first, last = (round(1e3 * found[f"first_{each}"]) for each in ("p50", "p99"))
+        rows.append(
+            f"| {told}, {found['dtype']} | {found['engine']:,.0f} | {found['together']:,.0f} "
+            f"({found['of_engine']:.2f} of it) | {found['one']:,.0f} | {first} ms, {last} ms |"
+        )
+    return ["- **Quick to serve.** (`python bench/serve.py --shape depth4`, or gpt2)", "", *rows]
 
 
 def safety_lines(path: Path) -> list[str]:
@@ -147,6 +165,7 @@ def main() -> None:
     parser.add_argument("--demo", type=Path)
     parser.add_argument("--bench", type=Path)
     parser.add_argument("--infer", type=Path)
+    parser.add_argument("--serve", type=Path, help="the folder of bench/serve.py's JSON")
     parser.add_argument("--safety", type=Path)
     parser.add_argument("--refusals", type=Path)
     arguments = parser.parse_args()
@@ -156,6 +175,8 @@ def main() -> None:
         replace_block("bench", bench_lines(arguments.bench))
     if arguments.infer:
         replace_block("infer", infer_lines(arguments.infer))
+    if arguments.serve:
+        replace_block("serve", serve_lines(arguments.serve))
     if arguments.safety:
         replace_block("safety", safety_lines(arguments.safety))
     if arguments.refusals:
