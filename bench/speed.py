@@ -66,7 +66,7 @@ def our_steps(options: argparse.Namespace) -> Callable[[int], None]:
 
     from parrotlet.core.runtime import has_fast_bfloat16, keep_memory, make_runtime
     from parrotlet.data.batch import Batch
-    from parrotlet.model.build import build_model
+    from parrotlet.model.build import build_model, compile_hidden
     from parrotlet.optim.build import build_optimizers
     from parrotlet.optim.schedule import make_schedule
     from parrotlet.train.loop import Learner, TrainState, train
@@ -78,6 +78,8 @@ def our_steps(options: argparse.Namespace) -> Callable[[int], None]:
     model = build_model(config, runtime.compute_dtype)
     model.init_weights(torch.Generator().manual_seed(0))
     model.to(runtime.device)
+    if options.compile:
+        compile_hidden(model)
     optimizers = build_optimizers(
         model.named_parameters(), optim, fast_bfloat16=has_fast_bfloat16(runtime.device)
     )
@@ -261,6 +263,7 @@ def main() -> None:
     parser.add_argument("--micro", type=int, default=4096, help="tokens in a pass of ours")
     parser.add_argument("--peer-micro", type=int, default=16384, help="the same, of the peer")
     parser.add_argument("--rounds", type=int, default=4)
+    parser.add_argument("--compile", action="store_true", help="ours too")
     parser.add_argument("--steps", type=int, default=2, help="in a turn")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)

@@ -83,6 +83,8 @@ class RunConfig(PlaceConfig):
     """Of activations and matrix products; weights are kept in float32. auto: what is fast here."""
     threads: int | None = None
     """CPU threads; left out, PyTorch's choice."""
+    compile: bool = False
+    """Compile the model first: under a minute on a CPU for 5% (LOG.md), so for runs of hours."""
     show_batch: bool = False
     """Before the first step, print one row of the first batch as text, with what is learned."""
 

@@ -28,7 +28,7 @@ from parrotlet.evals.timing import (
     pass_sizes,
     step_seconds,
 )
-from parrotlet.model.build import build_model
+from parrotlet.model.build import build_model, compile_hidden
 from parrotlet.model.lora import add_lora
 from parrotlet.model.model import Model
 from parrotlet.optim.build import build_optimizers
@@ -119,6 +119,8 @@ def run_stage(
         display.say(f"{directory} is done: {last.step} of {plan.steps} steps")
         return True
     state = new_state(stage, run.seed, runtime)
+    if run.compile:
+        compile_hidden(state.model)
     if run.show_batch and runtime.is_main:
         display.say(show_batch(next(stage.stream(plan, state.model)(0))[0], stage.tokenizer))
     if last is not None:
