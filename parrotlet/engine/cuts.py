@@ -34,7 +34,8 @@ class Cuts(NamedTuple):
         """The columns of one row for each of `settings`."""
         values = [(max(each.temperature, COLDEST), each.top_p, each.min_p) for each in settings]
         numbers = torch.tensor(values, dtype=torch.float32, device=device)
-        limits = torch.tensor([[each.top_k or NO_LIMIT] for each in settings], device=device)
+        kept = [[min(each.top_k or NO_LIMIT, NO_LIMIT)] for each in settings]
+        limits = torch.tensor(kept, device=device)
         return Cuts(numbers[:, :1], limits, numbers[:, 1:2], numbers[:, 2:])
 
 

@@ -234,6 +234,18 @@ def sample_alone(row: Tensor, request: Request, slot: int, position: int) -> Sam
     return sampler.sample(row[None], [slot], [position])[0]
 
 
+@pytest.mark.parametrize("most", [2**62, 2**63, 2**70])
+def test_a_top_k_of_any_size_is_all(most: int) -> None:
+    row = torch.randn(300, generator=torch.Generator().manual_seed(1))
+    for rest in ({}, {"top_p": 0.9}):
+        plain, huge = (SamplingSettings(seed=5, top_k=top_k, **rest) for top_k in (None, most))  # type: ignore[arg-type]
+        found = [
+            sample_alone(row, Request(prompt=(0,), max_tokens=1, sampling=each), 0, 1)
+            for each in (plain, huge)
+        ]
+        assert found[0] == found[1]
+
+
 def test_a_row_does_not_see_its_neighbours() -> None:
     generator = torch.Generator().manual_seed(2)
     logits = torch.randn(12, 300, generator=generator) * 3

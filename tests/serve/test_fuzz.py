@@ -109,6 +109,7 @@ stops = st.lists(
 )  # fmt: skip
 
 
+@pytest.mark.filterwarnings("ignore:Do not use the `random`")  # the server's threads may
 @pytest.mark.parametrize("count", counts(60, 1000, 20_000))
 def test_f27_streamed_is_whole_and_stops_never_leak(count: int) -> None:
     """Over the wire: characters and stop strings split over tokens, chunks and reads."""

@@ -125,6 +125,15 @@ def test_neutral_values_of_what_is_not_supported_are_taken(http: httpx2.Client) 
     assert answer.status_code == 200 and "x-parrotlet-warning" not in answer.headers
 
 
+@pytest.mark.parametrize("field", ["top_k", "seed", "min_tokens", "max_tokens", "n", "logprobs"])
+@pytest.mark.parametrize("number", [2**31, 2**63, 2**70, -(2**70)])
+def test_numbers_of_any_size_are_answered(http: httpx2.Client, field: str, number: int) -> None:
+    """By what they mean or by 400; the engine goes on."""
+    asked = {"prompt": "the", "max_tokens": 2, "temperature": 1, "top_p": 0.9}
+    assert http.post(COMPLETE, json=asked | {field: number}).status_code in (200, 400)
+    assert http.post(COMPLETE, json=asked).status_code == 200
+
+
 @pytest.mark.parametrize("cut", [{"top_k": 1}, {"top_p": 1e-6}, {"min_p": 1.0}], ids=str)
 def test_each_cut_reaches_the_engine(http: httpx2.Client, cut: dict[str, float]) -> None:
     """One that leaves only the best token is greedy, whatever the seed and however hot."""
