@@ -77,8 +77,11 @@ def _pairs(record: Any, place: str, rules: Rules, notes: Notes, thumbs: Thumbs) 
     root = record.get("prompt") if isinstance(record.get("prompt"), Mapping) else record
     if "chosen" in record and "rejected" in record:
         notes.shapes["chosen and rejected"] += 1
-        every = [_side(record, name) for name in ("chosen", "rejected")]
-        yield _pair(*(conversation_of(each, place, rules, notes) for each in every), place)
+        chosen, rejected = (
+            conversation_of(_side(record, name), place, rules, notes)
+            for name in ("chosen", "rejected")
+        )
+        yield _pair(chosen, rejected, place)
     elif isinstance(record.get("label"), bool) and (found := dialogues(record)):
         notes.shapes["thumbs"] += 1
         said = conversation_of(found[1][0], place, rules, notes)
@@ -88,7 +91,8 @@ def _pairs(record: Any, place: str, rules: Rules, notes: Notes, thumbs: Thumbs) 
         notes.shapes["ranked tree"] += 1
         for sides in _tree(root, []):
             try:
-                yield _pair(*(conversation_of(each, place, rules, notes) for each in sides), place)
+                good, bad = (conversation_of(each, place, rules, notes) for each in sides)
+                yield _pair(good, bad, place)
             except DataError as error:
                 if not rules.skip:
                     raise

@@ -58,7 +58,9 @@ def add_lora(
         rows, columns = module.weight.shape
         product = LowRank(rows, columns, rank, alpha, generator).to(device)
         parametrize.register_parametrization(module, "weight", product)
-    for module in (cast(Any, model).embed, cast(Any, model).head) if new_ids is not None else ():
+    if new_ids is None:
+        return
+    for module in (cast(Any, model).embed, cast(Any, model).head):
         if module is not None:  # a tied head
             module.weight.requires_grad_(True).register_hook(_rows_from(new_ids))
 
