@@ -3,8 +3,9 @@
 A task has a length, examples by number, and a grade from 0 to 1. This one asks to count down. The
 grade is partial: each number at its place earns its share, so that there is something to climb.
 
-    python examples/count_down.py                          show a question and some grades
-    python examples/count_down.py --start runs/demo        practise it, from a model that chats
+    python examples/count_down.py --write down.jsonl       show some grades; write conversations
+    parrotlet sft runs/demo --data down.jsonl --steps 30 --matrix-lr 0.002 --name down
+    python examples/count_down.py --start runs/down        practise it, from a model that has a way
 
 What is stopped goes on when the same command is given again. To call the task by name, list it in
 TASKS and PRACTICE of parrotlet/tasks/table.py: `parrotlet rl runs/demo --task count_down`.
@@ -13,10 +14,12 @@ TASKS and PRACTICE of parrotlet/tasks/table.py: `parrotlet rl runs/demo --task c
 from __future__ import annotations
 
 import argparse
+import json
 import re
 from dataclasses import replace
 from pathlib import Path
 
+from parrotlet.core.rundir import write_file
 from parrotlet.recipes import RECIPES
 from parrotlet.stages.config import RunConfig
 from parrotlet.stages.rl import rl
@@ -71,6 +74,7 @@ def main() -> None:
     """Show a question and grades; practise where a model is named."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--start", type=Path)
+    parser.add_argument("--write", type=Path, help="40 conversations, to see once how it goes")
     parser.add_argument("--recipe", default="demo")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     given = parser.parse_args()
@@ -79,6 +83,10 @@ def main() -> None:
     print(f"user: {example.prompt.messages[-1].text}")
     for text in (example.answer or "", "5 4 3", "I do not know."):
         print(f"{task.grade(example, Message.of('assistant', text)):.2f} for {text!r}")
+    if given.write is not None:
+        shown = [CountDown(0, 40, side="train")[index].conversation for index in range(40)]
+        talks = [[{"role": m.role, "content": m.text} for m in each.messages] for each in shown]
+        write_file(given.write, "".join(f"{json.dumps(each)}\n" for each in talks).encode())
     if given.start is not None:
         run = RunConfig(runs=given.runs, name="count_down")
         config = replace(RECIPES[given.recipe].rl, start=given.start, run=run)

@@ -43,7 +43,7 @@ class Rules:
 
 
 STRICT = Rules()
-OPENINGS = 20  # of fewer different ones, whole openings are too much to hold out
+OPENINGS = 20  # different first questions from which on all that begins with one is held out
 
 
 @dataclass

@@ -9,8 +9,8 @@
 
 A shape gives dialogues: (role as written, content) in order. A content is a JSON value, whose
 worth is judged later, or a call or result of a tool. Of a tree every path is a dialogue that takes
-the best reply (the lowest rank) at each of the assistant's turns. "system" beside any of these comes
-first; so do the turns of "history", [[question, answer], ...].
+the best reply (the lowest rank) at each of the assistant's turns. "system" (or
+"system_prompt") beside any of these comes first, then the turns of "history", [[question, answer], ...].
 """  # noqa: E501
 
 from __future__ import annotations
@@ -48,15 +48,18 @@ def dialogues(record: Any) -> tuple[str, list[Dialogue]] | None:
 def opened(record: Mapping[str, Any], said: Dialogue) -> Dialogue:
     """The dialogue after the record's "history" and under its "system", where it has them."""
     before: Dialogue = []
-    for pair in record.get("history") or ():
+    history = record.get("history") or []
+    for pair in history if isinstance(history, list) else [history]:
         if not (isinstance(pair, list) and len(pair) == 2):
             raise Unreadable(f"has a history of {str(pair)[:60]!r}; give [question, answer] pairs")
         before += [("user", pair[0]), ("assistant", pair[1])]
-    if not record.get("system"):
-        return before + said
-    if said[:1] and said[0][0] == "system":
+    system = record.get("system") or record.get("system_prompt")
+    heads = said[:1] and said[0][0] == "system"
+    if system and heads:
         raise Unreadable("has 'system' and a system message; leave one of them out")
-    return [("system", record["system"]), *before, *said]
+    if heads:
+        return [said[0], *before, *said[1:]]
+    return [("system", system), *before, *said] if system else before + said
 
 
 def _of_shape(record: Any) -> tuple[str, list[Dialogue]] | None:
@@ -125,7 +128,8 @@ def _objects(value: Any, what: str) -> Sequence[Mapping[str, Any]]:
 def ranked(replies: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     """Replies to one message, the best first; those without a rank last."""
     for each in replies:
-        if not isinstance(each.get("rank"), int | float | None):
+        rank = each.get("rank")
+        if not isinstance(rank, int | float | None) or rank != rank:  # NaN
             raise Unreadable(f"has the rank {each['rank']!r}, which is no number")
     return sorted(replies, key=lambda each: (each.get("rank") is None, each.get("rank") or 0))
 

@@ -30,9 +30,12 @@ class Watch:
         self._seen.append(means)
         problem = collapse(self._seen, self._patience)
         if problem:
+            what, advice = "the policy has collapsed", "lower the learning rates, or set --kl"
+            if "from the first" in problem:
+                what, advice = "nothing is learned", "fine-tune on some right answers first"
             raise TrainingError(
-                f"the policy has collapsed after {len(self._seen)} rounds: {problem}; earlier "
-                f"checkpoints are in {self._directory}: lower the learning rates, or set --kl"
+                f"{what} after {len(self._seen)} rounds: {problem}; checkpoints are in "
+                f"{self._directory}: {advice}"
             )
 
 
@@ -51,5 +54,7 @@ def collapse(seen: Sequence[Mapping[str, float]], patience: int) -> str | None:
     if mean("ended", last) < ENDED < mean("ended", first):
         return f"only {mean('ended', last):.0%} of the replies end by themselves"
     if mean("flat_groups", last) == 1 and now < NOTHING:
+        if before <= NOTHING:
+            return "all replies to a question are the same and wrong, as they were from the first"
         return "all replies to a question are the same, and wrong"
     return None

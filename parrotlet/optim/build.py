@@ -51,14 +51,15 @@ class Optimizers:
 
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether they are the state of these optimizers, for these parameters."""
-        kinds = {
-            self.names[parameter]: isinstance(part, Muon)
+        wanted = {
+            (f"{self.names[parameter]}/{key}", parameter.shape)
             for part in self.parts
             for group in part.param_groups
             for parameter in group["params"]
+            for key in (("momentum",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq"))
         }
-        found = {name: key for name, _, key in (each.rpartition("/") for each in tensors)}
-        return kinds == {name: key == "momentum" for name, key in found.items()}
+        counts = "/step"  # of AdamW's updates
+        return wanted == {(k, each.shape) for k, each in tensors.items() if not k.endswith(counts)}
 
     def load_state_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take back what state_tensors gave; CheckpointError where a name does not belong."""

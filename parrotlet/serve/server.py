@@ -69,7 +69,7 @@ def serve(config: ServeConfig) -> int:
         logging.getLogger("parrotlet.serve").setLevel(logging.INFO)
         server = make_server(config, models, keys, filters)
         address = f"http://{_shown(listener)}"
-        listener.listen()  # from here on, whoever asks is answered
+        _listen(listener)  # from here on, whoever asks is answered
         told = "Ctrl-C stops" if filters else "Ctrl-C stops; no safety filter is active"
         print(f"serving {', '.join(checkpoints)} on {address} ({told})", flush=True)
         server.run(sockets=[listener])
@@ -107,6 +107,17 @@ def bind(host: str, port: int) -> socket.socket:
             "or --host (--port 0 finds a free port)"
         ) from error
     return listener
+
+
+def _listen(listener: socket.socket) -> None:
+    """UsageError where somebody else has begun to listen there since the port was taken."""
+    try:
+        listener.listen()
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {_shown(listener)}: {str(error.strerror).lower()}; choose another "
+            "--port (--port 0 finds a free port)"
+        ) from error
 
 
 def make_server(

@@ -28,7 +28,7 @@ class SftDataConfig:
     ShareGPT, instructions, trees or tool calls, also .gz and .zst. None: the embedded world."""
     weights: Annotated[tuple[float, ...], NOTHING_GIVEN] = ()
     """How often each of --data is read in an epoch: 2 is twice, 0.5 a fixed half of it. None: each
-    once."""
+    once. What is read 0 times is not validated on either."""
     bad_records: Literal["refuse", "skip"] = "refuse"
     """What to do with a record that is no conversation: stop there, or leave it out and say so."""
     same_role: Literal["refuse", "merge"] = "refuse"

@@ -61,7 +61,7 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
     config = with_absolute_paths(config)
     if config.pairs.smoothing and config.pairs.loss == "ipo":
         raise UsageError("--smoothing is for --loss dpo; leave it at 0 with ipo")
-    with tuning("dpo", config, lambda start: check_budget(config, start)) as ground:
+    with tuning("dpo", config, lambda start: _check(config, start)) as ground:
         start, runtime = ground.start, ground.runtime
         context = row_length(config.context, start.config)
         data = ground.directory / "data"
@@ -79,6 +79,15 @@ def dpo(config: DpoConfig, display: Display) -> Path | None:
         stage = _stage(config, ground, plan, train, held)
         done = run_stage(stage, config.run, runtime, ground.directory, display)
     return ground.directory if done else None
+
+
+def _check(config: DpoConfig, start: Checkpoint) -> None:
+    if start.stage == "base":
+        raise UsageError(
+            f"{config.start} has only read and never learned to answer, so it cannot prefer an "
+            "answer; fine-tune it first: parrotlet sft"
+        )
+    check_budget(config, start)
 
 
 def _stage(config: DpoConfig, ground: Ground, plan: Plan, train: PairRows, held: PairRows) -> Stage:
@@ -142,7 +151,11 @@ def _prepare_pairs(
         return
     display.say(f"learning from {learned_from(config.data.data, config.run.seed)}")
     notes = Notes()
-    for side, pairs in zip(SIDES, _split(config.data, config.run.seed, notes), strict=True):
+    try:
+        sides = _split(config.data, config.run.seed, notes)
+    finally:  # what was left out may be why there are too few
+        say_notes(notes, display.say)
+    for side, pairs in zip(SIDES, sides, strict=True):
         fitted = [fit_pair(pair, tokenizer, context) for pair in pairs]
         kept: list[RenderedPair] = [item for item, _ in fitted if item is not None]
         if not kept:
@@ -161,7 +174,6 @@ def _prepare_pairs(
                 else ""
             )
         )
-    say_notes(notes, display.say)
 
 
 def _split(data: PairDataConfig, seed: int, notes: Notes) -> tuple[Sequence[Pair], Sequence[Pair]]:

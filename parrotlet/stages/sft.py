@@ -113,13 +113,15 @@ def _conversations(
     given = data.weights
     if given and not (len(given) == len(data.data) and min(given) >= 0 and 0 < sum(given) < MANY):
         raise UsageError(
-            f"--weights {' '.join(map(str, given))}: give a number of 0 or more for each of "
-            f"the {len(data.data)} of --data, not all 0"
+            f"--weights {' '.join(map(str, given))}: give a number of 0 or more, some of them more "
+            f"than 0, for each of the {len(data.data)} of --data"
         )
     if data.data:
         rules = Rules(merge=data.same_role == "merge", skip=data.bad_records == "skip")
         talk, weights = [], []
         for path, weight in zip(data.data, data.weights or [1.0] * len(data.data), strict=True):
+            if not weight:
+                continue
             found = list(read_conversations([path], data.errors, rules, notes))
             talk += found
             weights += [weight] * len(found)
@@ -158,6 +160,8 @@ def _weighed(members: Sequence[int], weights: Sequence[float], seed: int) -> lis
         whole, fraction = divmod(weights[member], 1.0)
         times[member] = int(whole) + (derive_key(seed, "weight", member) / 2**64 < fraction)
     passes = range(max(times.values()))  # one after the other, so that copies lie apart
+    if not passes:
+        raise UsageError("--weights leave no conversation to learn from; choose larger ones")
     return [member for each in passes for member in members if times[member] > each]
 
 

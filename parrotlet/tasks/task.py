@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from numbers import Real
 from typing import Any, Protocol, runtime_checkable
 
 from parrotlet.core.errors import TrainingError, UsageError
@@ -86,7 +87,7 @@ def graded(
             f"the grader of {name} failed: {failures[0]!r}; it must grade any reply, from 0 to 1"
         ) from failures[0]
     for (grade, _), (_, reply) in zip(found, answered, strict=True):
-        if not (isinstance(grade, int | float) and 0 <= grade <= 1):
+        if not (isinstance(grade, Real) and 0 <= grade <= 1):
             raise TrainingError(
                 f"the grader of {name} gave {grade!r} for {reply.text[:60]!r}; grades are numbers "
                 "from 0 to 1"

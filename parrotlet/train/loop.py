@@ -88,7 +88,7 @@ def train(
             [each.grad for each in parameters if each.grad is not None]
         )
         finite = bool(torch.isfinite(norm))  # the same on all ranks: gradients are averaged
-        if finite:
+        if finite and units:  # of nothing learned, an optimizer would go on with its momentum
             if clip is not None:
                 torch.nn.utils.clip_grads_with_norm_(parameters, clip, norm)
             state.optimizers.set_rates(rates)

@@ -75,6 +75,8 @@ TALK = [{"role": "user", "content": "a"}, {"role": "assistant", "content": "b"}]
         ({"prompt": {"role": "prompter", "text": "a", "replies": ["x"]}}, "has replies"),
         (node("prompter", "a", node("assistant", "b", rank="1")), "has the rank '1'"),
         ({"instruction": "a", "output": "b", "history": ["x"]}, "has a history of 'x'"),
+        ({"instruction": "a", "output": "b", "history": 5}, "has a history of '5'"),
+        ({"instruction": "a", "output": "b", "history": {"a": 1}}, "has a history of"),
         ({"messages": [TALK[0], {**TALK[1], "weight": 0}]}, "weight 0"),
         ({"system": "s", "messages": [{"role": "system", "content": "t"}, *TALK]}, "leave one"),
     ],

@@ -141,7 +141,12 @@ def test_a_warm_start_goes_on_with_the_momenta(runs: Path) -> None:
     check(go, runs, "warm")
     wrong = replace(warm, run=replace(warm.run, name="wrong"))
     other = replace(wrong, optim=replace(wrong.optim, optimizer="adamw"))
-    for refused in (other, replace(wrong, lora=LoraConfig(lora_rank=2))):
+    ranks = [replace(wrong, lora=LoraConfig(lora_rank=rank)) for rank in (2, 3)]
+    narrow = replace(ranks[0], run=replace(wrong.run, name="narrow"))
+    narrow = replace(narrow, optim=replace(narrow.optim, warm_start=False))
+    assert sft(narrow, Stopping())
+    from_narrow = replace(ranks[1], start=runs / "narrow")
+    for refused in (other, *ranks, from_narrow):
         with pytest.raises(UsageError, match=r"--warm-start: .* by another optimizer"):
             sft(refused, Stopping())
     assert not (runs / "wrong").exists()
