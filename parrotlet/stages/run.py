@@ -118,9 +118,7 @@ def run_stage(
     if last is not None and last.step >= plan.steps and not is_owed(metrics):
         display.say(f"{directory} is done: {last.step} of {plan.steps} steps")
         return True
-    state = new_state(stage, run.seed, runtime)
-    if run.compile:
-        compile_hidden(state.model)
+    state = new_state(stage, run, runtime)
     if run.show_batch and runtime.is_main:
         display.say(show_batch(next(stage.stream(plan, state.model)(0))[0], stage.tokenizer))
     if last is not None:
@@ -172,8 +170,9 @@ def _keep_before(stage: Stage, model: Model, directory: Path, display: Display) 
     settle(directory, {"before": found})
 
 
-def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
+def new_state(stage: Stage, run: RunConfig, runtime: Runtime) -> TrainState:
     """A model at step 0, its weights fresh or from the checkpoint the stage starts from."""
+    seed = run.seed
     if stage.start is None:
         model = build_model(stage.plan.model, runtime.compute_dtype)
         model.init_weights(torch.Generator().manual_seed(seed))
@@ -190,6 +189,8 @@ def new_state(stage: Stage, seed: int, runtime: Runtime) -> TrainState:
             new_ids=stage.tokenizer.first_special if unmet else None,
         )
     model.set_dropout(stage.optim.dropout)
+    if run.compile:
+        compile_hidden(model)
     return TrainState(
         model=model,
         learner=wrap(Learner(model, stage.objective), runtime),
@@ -265,7 +266,7 @@ def _measured(stage: Stage, run: RunConfig, runtime: Runtime, display: Display) 
         return plan
     rates = missing_rates(stage.optim, replace(plan, steps=USEFUL_STEPS), False)
     optim = replace(stage.optim, **rates)
-    state = new_state(replace(stage, optim=optim), run.seed, runtime)
+    state = new_state(replace(stage, optim=optim), run, runtime)
     if passes or budget.batch_tokens is None:
         whole = with_batch(plan, horizon(plan.model, plan.tokens_per_epoch)) if passes else plan
         sizes = pass_sizes(whole.rows_per_step // plan.world_size, plan.context)

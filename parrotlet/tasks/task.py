@@ -61,7 +61,7 @@ def graded(
     """Of each reply its grade, and whether it has the form that its task wants (without a wish:
     any words). TrainingError for a grader that fails, hangs or grades oddly.
     """
-    found: list[tuple[float, bool]] = []
+    found: list[tuple[Any, bool]] = []  # a grade may be anything yet
     failures: list[Exception] = []
 
     def work() -> None:
@@ -87,7 +87,7 @@ def graded(
             f"the grader of {name} failed: {failures[0]!r}; it must grade any reply, from 0 to 1"
         ) from failures[0]
     for (grade, _), (_, reply) in zip(found, answered, strict=True):
-        if not (isinstance(grade, Real) and 0 <= grade <= 1):
+        if not (isinstance(grade, Real) and 0 <= float(grade) <= 1):
             raise TrainingError(
                 f"the grader of {name} gave {grade!r} for {reply.text[:60]!r}; grades are numbers "
                 "from 0 to 1"
