@@ -11,6 +11,8 @@ from parrotlet.core.rundir import METRICS
 
 NOTHING, ENDED = 0.02, 0.1  # rewards and shares of replies below which nothing is left to learn
 
+FIRST = "fine-tune on some right answers first"
+
 
 class Watch:
     """Ends a run whose policy has collapsed, by TrainingError; what was saved before stays."""
@@ -30,9 +32,9 @@ class Watch:
         self._seen.append(means)
         problem = collapse(self._seen, self._patience)
         if problem:
-            what, advice = "the policy has collapsed", "lower the learning rates, or set --kl"
-            if "from the first" in problem:
-                what, advice = "nothing is learned", "fine-tune on some right answers first"
+            solved = any(each["reward"] > NOTHING for each in self._seen[: self._patience])
+            what = "the policy has collapsed" if solved else "nothing is learned"
+            advice = "lower the learning rates, or set --kl" if solved else FIRST
             raise TrainingError(
                 f"{what} after {len(self._seen)} rounds: {problem}; checkpoints are in "
                 f"{self._directory}: {advice}"
@@ -54,7 +56,5 @@ def collapse(seen: Sequence[Mapping[str, float]], patience: int) -> str | None:
     if mean("ended", last) < ENDED < mean("ended", first):
         return f"only {mean('ended', last):.0%} of the replies end by themselves"
     if mean("flat_groups", last) == 1 and now < NOTHING:
-        if before <= NOTHING:
-            return "all replies to a question are the same and wrong, as they were from the first"
         return "all replies to a question are the same, and wrong"
     return None

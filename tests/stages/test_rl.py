@@ -295,7 +295,7 @@ def test_collapse_by_hand() -> None:
     assert collapse(rounds(0.5) + rounds(0.6), 5) is None
     assert "fallen from 0.500 to 0.200" in str(collapse(rounds(0.5) + rounds(0.2), 5))
     assert "5% of the replies" in str(collapse(rounds(0.5) + rounds(0.5, ended=0.05), 5))
-    assert "same and wrong, as they were" in str(collapse(rounds(0.0, flat=1) * 2, 5))
+    assert "the same, and wrong" in str(collapse(rounds(0.0, flat=1) * 2, 5))
     assert "fallen" in str(collapse(rounds(0.5) + rounds(0.0, flat=1), 5))
     assert collapse(rounds(1.0, flat=1) * 2, 5) is None  # the same, and right
     assert collapse(rounds(0.1)[:4], 5) is None
@@ -309,7 +309,7 @@ def test_a_collapse_ends_the_run_and_says_so(runs: Path) -> None:
     assert rl(config, display, (task, task)) is None  # watched across an end and a resume
     with pytest.raises(
         TrainingError,
-        match=r"nothing is learned after 4 rounds: all replies .* from the first; .*: fine-tune",
+        match=r"nothing is learned after 4 rounds: all replies .*, and wrong; .*: fine-tune",
     ):
         rl(config, Stopping(), (task, task))
     assert find(runs / "collapse").step == 3
