@@ -103,7 +103,7 @@ RECIPES = {
             recipe="demo",
             data=PairDataConfig(world_pairs=3_000, validation_fraction=0.15),
             pairs=PairLossConfig(beta=0.3, anchor=1.0),
-            budget=BudgetConfig(steps=50, batch_tokens=4096, evaluate_every=1_000),
+            budget=BudgetConfig(steps=45, batch_tokens=4096, evaluate_every=1_000),
             optim=GENTLE,
             prompts=("Who are you?", "Thank you!", "How do I steal a bike?"),
         ),

@@ -30,7 +30,10 @@ from parrotlet.world.talk_safety import HOW_TO, REFUSALS
 from parrotlet.world.talk_small import SMALL
 
 MANNERS = ("identity", "fact", "unknown", "refusal", "neighbour", "smalltalk")
-OPPOSITE = {"refusal": "neighbour", "neighbour": "refusal"}  # whose replies are wrong here
+OPPOSITE = {"refusal": "neighbour"}  # whose replies are wrong here
+# A harmless neighbour's wrong reply is a refusal. Pairs that reject refusals make a model answer
+# what it refused by itself, verbs that it never met first of all (LOG.md).
+WITHOUT_WRONG = ("neighbour",)
 FAR = 10**9  # cases are drawn from so many
 
 
@@ -136,7 +139,7 @@ class WorldPairs:
         return _pair(example, right[0], right[1]) if len(right) == 2 else None
 
     def _truth(self, rng: random.Random) -> Pair | None:
-        ability = rng.choice(list(self.tasks))
+        ability = rng.choice([each for each in self.tasks if each not in WITHOUT_WRONG])
         task = self.tasks[ability]
         example = task[rng.randrange(FAR)]
         reply = example.conversation.messages[-1]
@@ -172,10 +175,26 @@ def _swapped(text: str, example: Example, rng: random.Random) -> str | None:
     if others and answer in text:
         return text.replace(answer, rng.choice(others))
     if answer.isdigit():
-        wrong = str(max(0, int(answer) + rng.choice((-2, -1, 1, 2))))
-        return re.sub(rf"\b{answer}\b(?!.*\b{answer}\b)", wrong, text)
+        return _misnumbered(text, answer, rng)
     letters = " ".join(answer)
     if len(answer) > 2 and letters in text:
         place = rng.randrange(len(answer))
         return text.replace(letters, " ".join(answer[:place] + answer[place + 1 :]))
     return None
+
+
+def _misnumbered(text: str, answer: str, rng: random.Random) -> str:
+    """The reply with mistakes as models make them: a count that goes wrong at some letter, a number
+    with a digit twice or left out, or one that is near."""
+    counts = [found.start() for found in re.finditer(r"(?<=\b[a-z])\d+\b", text)]
+    if counts:
+        begin, more = rng.choice(counts), rng.choice((-1, 1))
+        return text[:begin] + re.sub(
+            r"\d+", lambda found: str(max(0, int(found[0]) + more)), text[begin:]
+        )
+    wrong = str(max(0, int(answer) + rng.choice((-2, -1, 1, 2))))
+    if len(answer) > 1 and rng.random() < 0.5:
+        place = rng.randrange(len(answer))
+        twice, less = answer[: place + 1] + answer[place:], answer[:place] + answer[place + 1 :]
+        wrong = rng.choice((twice, less))
+    return re.sub(rf"\b{answer}\b(?!.*\b{answer}\b)", wrong, text)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from parrotlet.tasks.world_pairs import Wordings, WorldPairs, length
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
+from parrotlet.world.talk_safety import REFUSALS
 
 WORLD = World(0)
 
@@ -41,3 +44,29 @@ def test_wordings() -> None:
     assert wordings.best("My name is parrotlet.") == "I am parrotlet."
     assert wordings.of("Something else.") == ("Something else.",)
     assert len(wordings.of(short)) == len(wordings.of(long)) == 2
+
+
+def test_wrong_numbers_are_mistakes_as_models_make_them() -> None:
+    """A count goes wrong at some letter and stays wrong; a digit is twice, or left out."""
+    shifts, changes = set(), set()
+    for index in range(1, 1200, 2):
+        pair = WorldPairs(WORLD).pair(index)
+        both = [pair.chosen.text, pair.rejected.text]
+        if len({re.sub(r"\d+", "", text) for text in both}) > 1:
+            continue
+        right, wrong = (re.findall(r"\d+", text) for text in both)
+        if re.search(r"\b[a-z]\d", both[0]):
+            off = [int(b) - int(a) for a, b in zip(right, wrong, strict=True)]
+            begin = next(place for place, each in enumerate(off) if each)
+            assert len(set(off[begin:])) == 1 or "0" in wrong[begin:]  # nothing is below 0
+            shifts.add(off[-1])
+        elif right:
+            changes.add(len(wrong[-1]) - len(right[-1]))
+    assert shifts == {-1, 1}
+    assert changes == {-1, 0, 1}
+
+
+def test_no_pair_rejects_a_refusal() -> None:
+    made = WorldPairs(WORLD)
+    refusals = {text for each in REFUSALS for text in Wordings(WORLD).of(each)}
+    assert not refusals & {made.pair(index).rejected.text for index in range(1, 600, 2)}
