@@ -41,6 +41,7 @@ from parrotlet.optim.build import Optimizers, build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.muon import Muon
 from parrotlet.optim.schedule import Rates, make_schedule
+from parrotlet.stages.plan import pair_table
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.text.train import train_bpe
 from parrotlet.train.loop import Learner, TrainState, train
@@ -99,6 +100,7 @@ def begin(variant: Variant, text: Text, seed: int, total: int, runtime: Runtime)
     config = ModelConfig(
         arch="swift", vocab_size=text.vocabulary, context=CONTEXT, depth=DEPTH, width=WIDTH,
         heads=HEADS, kv_heads=HEADS, head_width=WIDTH // HEADS, mlp_width=4 * WIDTH, tied=False,
+        bigrams=pair_table(text.vocabulary),
     )  # fmt: skip
     model = Ablated(config, runtime.compute_dtype, variant.pieces)
     model.init_weights(torch.Generator().manual_seed(seed))

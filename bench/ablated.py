@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
 from parrotlet.model.layers import Embedding, Linear, fill_uniform, rms_norm, rotate, rotation
-from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift
+from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift, pair_rows
 from parrotlet.optim.muon import NEWTON_SCHULZ, POLAR_EXPRESS, Coefficients, Muon, orthogonalise
 from parrotlet.optim.schedule import Rates
 
@@ -40,6 +40,7 @@ class Pieces:
     cap: float | None = LOGIT_CAP
     zero_start: bool = True
     tied: bool = False
+    pairs: bool = True  # a table of pairs of tokens is added before every block
     # swift has none of these; they are known from modded-nanogpt and nanochat
     factor_starts: bool = False  # stream 1.15 to 1.05, embedding 0.20 to 0.05, layer by layer
     up_start: float = 1.0  # of the MLP's first matrix, as a share of the others' spread
@@ -48,7 +49,6 @@ class Pieces:
     skips: bool = False  # the first half's streams are added to the second half's (U-net)
     value_table: bool = False  # every other layer's values have a row for each token added
     head_gates: bool = False  # each head's output is weighed by a gate
-    bigrams: bool = False  # a hashed table of pairs of tokens is added before every block
     orthogonal_values: bool = False  # what lies along a token's own value is taken off (XSA)
 
 
@@ -127,7 +127,7 @@ class Block(nn.Module):
         self.eps = config.norm_eps
         self.stream_scale = nn.Parameter(torch.tensor(1.0)) if pieces.stream_scale else None
         self.embedding_scale = nn.Parameter(torch.tensor(0.0)) if pieces.embedding_again else None
-        self.bigram_scale = nn.Parameter(torch.tensor(0.1)) if pieces.bigrams else None
+        self.pair_scale = nn.Parameter(torch.tensor(0.1)) if pieces.pairs else None
         self.attention = Attention(config, layer, pieces)
         self.mlp = MLP(config, pieces.activation)
 
@@ -139,8 +139,8 @@ class Block(nn.Module):
             x = self.stream_scale * x
         if self.embedding_scale is not None:
             x = x + self.embedding_scale * extra["embedded"]
-        if self.bigram_scale is not None:
-            x = x + self.bigram_scale * extra["bigrams"]
+        if self.pair_scale is not None:
+            x = x + self.pair_scale * extra["pairs"]
         added, first = self.attention(rms_norm(x, self.eps), extra["ids"], ctx, turn, first)
         x = x + added
         return x + self.mlp(rms_norm(x, self.eps)), first
@@ -150,7 +150,7 @@ class Ablated(Swift):
     """swift with other pieces; with the default ones it is swift, to the bit (a test holds it)."""
 
     def __init__(self, config: ModelConfig, dtype: torch.dtype, pieces: Pieces) -> None:
-        super().__init__(config, dtype)
+        super().__init__(config if pieces.pairs else replace(config, bigrams=0), dtype)
         self.pieces = pieces
         self.blocks = nn.ModuleList(Block(config, i, pieces) for i in range(config.depth))
         if pieces.tied:
@@ -158,8 +158,6 @@ class Ablated(Swift):
         self.smear = nn.Parameter(torch.zeros(GATE_INPUTS + 1)) if pieces.smear else None
         self.backout = nn.Parameter(torch.tensor(0.2)) if pieces.backout else None
         self.skips = nn.Parameter(torch.ones(config.depth // 2)) if pieces.skips else None
-        rows = 5 * config.vocab_size
-        self.bigram_embed = Embedding(rows, config.width) if pieces.bigrams else None
 
     def hidden(self, ids: Tensor, ctx: Context) -> Tensor:
         """The states after the last norm."""
@@ -171,9 +169,9 @@ class Ablated(Swift):
             gate = torch.sigmoid(embedded[..., :GATE_INPUTS] @ self.smear[1:].to(embedded.dtype))
             embedded = embedded + self.smear[0] * gate[..., None] * before
         extra = {"ids": ids, "embedded": embedded}
-        if self.bigram_embed is not None:
-            hashed = (ctx.previous * 36_313 ^ ids * 27_191) % len(self.bigram_embed.weight)
-            extra["bigrams"] = self.bigram_embed(hashed).to(embedded.dtype)
+        if self.pair_embed is not None:
+            rows = pair_rows(ids, ctx.previous, self.config)
+            extra["pairs"] = self.pair_embed(rows).to(embedded.dtype)
         turn = rotation(
             ctx.positions, self.config.head_width, self.config.rope_base, embedded.dtype
         )
@@ -315,6 +313,7 @@ VARIANTS: dict[str, Variant] = {
     "no norm after the embedding": out(embedding_norm=False),
     "GELU instead of squared ReLU": out(activation="gelu"),
     "SwiGLU instead of squared ReLU": out(activation="swiglu"),
+    "no table of pairs": out(pairs=False),
     "no norm of queries and keys": out(qk_norm=False),
     "queries and keys not times 1.2": out(sharpness=1.0),
     "no cap of logits": out(cap=None),
@@ -325,11 +324,11 @@ VARIANTS: dict[str, Variant] = {
     "factors from 1.15 and 0.2, not 1 and 0": put_in(factor_starts=True),
     "MLP's first matrix from 0.4 of the spread": put_in(up_start=0.4),
     "smear": put_in(smear=True),
+    "smear and SwiGLU": put_in(smear=True, activation="swiglu"),
     "backout": put_in(backout=True),
     "U-net skips": put_in(skips=True),
     "value embeddings in every other layer": put_in(value_table=True),
     "a gate for each head": put_in(head_gates=True),
-    "hashed bigrams, 5 times the vocabulary": put_in(bigrams=True),
     "own value taken off (XSA)": put_in(orthogonal_values=True),
     "Newton-Schulz instead of Polar Express": muon(coefficients=NEWTON_SCHULZ),
     "rows made equal (MuonEq-R)": muon(equal_rows=True),

@@ -57,7 +57,7 @@ def text(ablate: ModuleType, tmp_path: Path) -> Any:
 def test_with_nothing_taken_out_it_is_swift(ablated: ModuleType, text: Any) -> None:
     config = ModelConfig(
         arch="swift", vocab_size=300, context=16, depth=4, width=24, heads=2, kv_heads=2,
-        head_width=12, mlp_width=96, tied=False,
+        head_width=12, mlp_width=96, tied=False, bigrams=1500,
     )  # fmt: skip
     batch = next(evaluation_batches(text.train, 16, 4))
     found = []

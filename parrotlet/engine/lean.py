@@ -25,7 +25,7 @@ from parrotlet.model.gpt2 import GPT2
 from parrotlet.model.layers import Linear, rotation
 from parrotlet.model.model import Model
 from parrotlet.model.qwen3 import Qwen3
-from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift
+from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift, pair_rows
 
 
 class Lean(ABC):
@@ -40,9 +40,7 @@ class Lean(ABC):
         self.dtype = model.compute_dtype if quantize is None else torch.float32
         self._quantize = quantize
         self._eps = torch.tensor(model.config.norm_eps, dtype=self.dtype, device=self.device)
-        self._embedding = cast(Any, model).embed.weight.detach()
-        if quantize is not None:
-            self._embedding = self._embedding.to(torch.float16)  # a row at a time is read
+        self._embedding = self._rows(cast(Any, model).embed.weight)
         head = cast(Any, model).head
         weight = cast(Any, model).embed.weight if head is None else head.weight
         self._head = make_map([weight], [None], self.dtype, quantize)
@@ -61,6 +59,10 @@ class Lean(ABC):
 
     def _cast(self, parameter: Tensor) -> Tensor:
         return parameter.detach().to(self.dtype)
+
+    def _rows(self, weight: Tensor) -> Tensor:
+        """A table of which a row at a time is read."""
+        return weight.detach() if self._quantize is None else weight.detach().to(torch.float16)
 
     def _embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T D"]:
         return F.embedding(ids, self._embedding).to(self.dtype)
@@ -174,13 +176,21 @@ class LeanSwift(Lean):
         super().__init__(model, quantize)
         self._turns = Turns(self)
         self._blocks = [self._block(block) for block in cast(Any, model.blocks)]
+        blocks = list(cast(Any, model.blocks))
+        self._added = self._scales([block.embedding_scale for block in blocks])
+        self._pairs: Tensor | None = None
+        if model.pair_embed is not None:
+            self._pairs = self._rows(model.pair_embed.weight)
+            self._paired = self._scales([block.pair_scale for block in blocks])
 
-    def _block(self, block: Any) -> tuple[Tensor, Tensor, Map, Tensor | None, Map, Map, Map]:
+    def _scales(self, scales: list[Tensor]) -> Float[Tensor, "L 1 1 1"]:
+        return self._cast(torch.stack(scales)).view(-1, 1, 1, 1)
+
+    def _block(self, block: Any) -> tuple[Tensor, Map, Tensor | None, Map, Map, Map]:
         attention = block.attention
         scale = attention.first_value_scale
         return (
             self._cast(block.stream_scale),
-            self._cast(block.embedding_scale),
             self._map(attention.query, attention.key, attention.value),
             None if scale is None else self._cast(scale),
             self._map(attention.output),
@@ -192,10 +202,14 @@ class LeanSwift(Lean):
         config = self.config
         parts = [config.heads + config.kv_heads, config.kv_heads]
         heads = (*ids.shape, sum(parts), config.head_width)
-        x = embedded = self._normed(self._embed(ids))
+        x = self._normed(self._embed(ids))
+        added = self._added * x  # to each layer, [L B T D]
+        if self._pairs is not None:
+            pairs = F.embedding(pair_rows(ids, ctx.previous, config), self._pairs).to(self.dtype)
+            added = torch.addcmul(added, self._paired, pairs)
         turn, first = self._turns.at(ctx.positions), None
-        for layer, (kept, added, qkv, share, output, up, down) in enumerate(self._blocks):
-            x = torch.addcmul(kept * x, added, embedded)
+        for layer, (kept, qkv, share, output, up, down) in enumerate(self._blocks):
+            x = torch.addcmul(added[layer], kept, x)
             qk, v = qkv(self._normed(x)).view(heads).split(parts, 2)
             qk = self._normed(_rotate(qk, turn)) * SHARPNESS
             q, k = qk.split([config.heads, config.kv_heads], 2)

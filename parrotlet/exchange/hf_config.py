@@ -133,6 +133,7 @@ def _swift(fields: Fields) -> ModelConfig:
         heads=fields.number("num_attention_heads", int),
         kv_heads=fields.number("num_key_value_heads", int),
         tied=False,
+        bigrams=fields.number("bigrams", int) if fields.values.get("bigrams") else 0,
     )
 
 
@@ -217,6 +218,7 @@ def config_json(config: ModelConfig) -> dict[str, Any]:
     return common | {
         "architectures": ["SwiftForCausalLM"],
         "model_type": SWIFT,
+        "bigrams": config.bigrams,
         "auto_map": {
             "AutoConfig": "modeling_swift.SwiftConfig",
             "AutoModelForCausalLM": "modeling_swift.SwiftForCausalLM",

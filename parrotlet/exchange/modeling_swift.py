@@ -2,8 +2,9 @@
 
 The mathematics of parrotlet/model/swift.py with the same parameter names: norms without weights,
 rotary positions before the norm of queries and keys, squared ReLU, the first layer's values mixed
-into later ones, the embedding added again before every block, capped logits. Keys and values are
-cached; padding is masked. Not covered: training with checkpointed activations.
+into later ones, the embedding added again before every block with a row for each pair of tokens,
+capped logits. Keys and values are cached; padding is masked. Not covered: training with
+checkpointed activations.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from transformers.masking_utils import create_causal_mask
 from transformers.modeling_outputs import CausalLMOutputWithPast
 
 SHARPNESS = 1.2
+HASHES = (36_313, 27_191)
 LOGIT_CAP = 15.0
 
 
@@ -38,6 +40,7 @@ class SwiftConfig(PretrainedConfig):  # type: ignore[misc]
         intermediate_size: int = 1024,
         rope_theta: float = 10_000.0,
         rms_norm_eps: float = 1e-6,
+        bigrams: int = 0,
         **others: Any,
     ) -> None:
         self.vocab_size = vocab_size
@@ -50,6 +53,7 @@ class SwiftConfig(PretrainedConfig):  # type: ignore[misc]
         self.intermediate_size = intermediate_size
         self.rope_theta = rope_theta
         self.rms_norm_eps = rms_norm_eps
+        self.bigrams = bigrams
         others["tie_word_embeddings"] = False
         super().__init__(**others)
 
@@ -121,13 +125,15 @@ class MLP(nn.Module):
 
 
 class Block(nn.Module):
-    """The stream scaled, the embedding added again, attention, MLP."""
+    """The stream scaled, the embedding added again and the pairs' rows, attention, MLP."""
 
     def __init__(self, config: SwiftConfig, layer: int) -> None:
         super().__init__()
         self.eps = config.rms_norm_eps
         self.stream_scale = nn.Parameter(torch.tensor(1.0))
         self.embedding_scale = nn.Parameter(torch.tensor(0.0))
+        if config.bigrams:
+            self.pair_scale = nn.Parameter(torch.tensor(0.1))
         self.attention = Attention(config, layer)
         self.mlp = MLP(config)
 
@@ -135,12 +141,15 @@ class Block(nn.Module):
         self,
         x: Tensor,
         embedded: Tensor,
+        pairs: Tensor | None,
         turn: tuple[Tensor, Tensor],
         mask: Tensor | None,
         first_value: Tensor | None,
         cache: Any,
     ) -> tuple[Tensor, Tensor]:
         x = self.stream_scale * x + self.embedding_scale * embedded
+        if pairs is not None:
+            x = x + self.pair_scale * pairs
         added, first_value = self.attention(norm(x, self.eps), turn, mask, first_value, cache)
         x = x + added
         return x + self.mlp(norm(x, self.eps)), first_value
@@ -156,6 +165,8 @@ class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
     def __init__(self, config: SwiftConfig) -> None:
         super().__init__(config)
         self.embed: nn.Module = nn.Embedding(config.vocab_size, config.hidden_size)
+        if config.bigrams:
+            self.pair_embed = nn.Embedding(config.bigrams, config.hidden_size)
         layers = range(config.num_hidden_layers)
         self.blocks = nn.ModuleList(Block(config, layer) for layer in layers)
         self.head: nn.Module = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
@@ -177,6 +188,15 @@ class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         """Another head."""
         self.head = new_embeddings
 
+    def prepare_inputs_for_generation(
+        self, input_ids: Tensor, *others: Any, **kwargs: Any
+    ) -> dict[str, Any]:
+        """What a step of generation is given, with the token before its first."""
+        inputs: dict[str, Any] = super().prepare_inputs_for_generation(input_ids, *others, **kwargs)
+        known = input_ids.shape[1] - inputs["input_ids"].shape[1]
+        inputs["previous_ids"] = input_ids[:, known - 1 : known] if known else None
+        return inputs
+
     def forward(
         self,
         input_ids: Tensor,
@@ -186,15 +206,26 @@ class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         use_cache: bool | None = None,
         labels: Tensor | None = None,
         logits_to_keep: int = 0,
+        previous_ids: Tensor | None = None,
         **others: Any,
     ) -> CausalLMOutputWithPast:
-        """Logits [batch, time, vocabulary], and the mean loss where there are labels."""
+        """Logits [batch, time, vocabulary], and the mean loss where there are labels.
+
+        previous_ids [batch, 1]: the token before input_ids, where others are in the cache;
+        generate gives it.
+        """
         if use_cache and past_key_values is None:
             past_key_values = DynamicCache(config=self.config)
         past = 0 if past_key_values is None else past_key_values.get_seq_length()
         if position_ids is None:
             position_ids = past + torch.arange(input_ids.shape[1], device=input_ids.device)[None]
         embedded = norm(self.embed(input_ids), self.config.rms_norm_eps)
+        pairs = None
+        if self.config.bigrams:
+            if past and previous_ids is None:
+                raise ValueError("with a cache, previous_ids [batch, 1] must hold the token before")
+            rows = self._pair_rows(input_ids, previous_ids, attention_mask)
+            pairs = self.pair_embed(rows)
         mask = create_causal_mask(
             config=self.config,
             inputs_embeds=embedded,
@@ -205,13 +236,26 @@ class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         turn = self._rotation(position_ids, embedded.dtype)
         x, first_value = embedded, None
         for block in self.blocks:
-            x, first_value = block(x, embedded, turn, mask, first_value, past_key_values)
+            x, first_value = block(x, embedded, pairs, turn, mask, first_value, past_key_values)
         x = norm(x, self.config.rms_norm_eps)[:, -logits_to_keep:]  # 0 keeps all
         logits = LOGIT_CAP * torch.tanh(self.head(x) / LOGIT_CAP)
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **others)
         return CausalLMOutputWithPast(loss=loss, logits=logits, past_key_values=past_key_values)
+
+    def _pair_rows(
+        self, ids: Tensor, previous: Tensor | None, attention_mask: Tensor | None
+    ) -> Tensor:
+        """Each token's row in the table of pairs; the first one of a text pairs with itself."""
+        left = torch.cat((ids[:, :1] if previous is None else previous, ids[:, :-1]), 1)
+        if attention_mask is not None and attention_mask.ndim == 2:
+            seen = F.pad(attention_mask, (1, 0))[:, -ids.shape[1] - 1 : -1]
+            left = torch.where(seen.bool(), left, ids)
+        rows: Tensor = left * self.config.vocab_size + ids
+        if self.config.bigrams < self.config.vocab_size**2:
+            rows = (left * HASHES[0] ^ ids * HASHES[1]) % self.config.bigrams
+        return rows
 
     def _rotation(self, positions: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         """Cosine and signed sine [batch, 1, time, head width], the angles in float32."""

@@ -32,6 +32,7 @@ class ModelConfig:
     rope_base: float = 10_000.0  # qwen3 and swift
     norm_eps: float = 1e-6
     tied: bool = True  # one matrix for embedding and head
+    bigrams: int = 0  # rows of swift's table of pairs of tokens; 0: none
 
     def __post_init__(self) -> None:
         for name in SIZES:
@@ -54,6 +55,11 @@ class ModelConfig:
             )
         if self.arch == "swift" and self.tied:
             raise UsageError("swift's head is a matrix of its own; set tied to False")
+        if self.bigrams < 0 or (self.bigrams and self.arch != "swift"):
+            raise UsageError(
+                f"bigrams is {self.bigrams} for {self.arch}; swift has a table of pairs, of one "
+                "row or more, and no other"
+            )
         if self.arch != "gpt2" and self.head_width % 2:
             raise UsageError(f"head width {self.head_width} is odd; rotary positions need pairs")
 

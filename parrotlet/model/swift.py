@@ -1,9 +1,10 @@
-"""swift: whatever learns fastest per second on the same hardware. A first version.
+"""swift: whatever learns fastest per second on the same hardware.
 
 What differs from qwen3: norms without weights, also after the embedding; rotary positions before
 the norm of queries and keys; squared ReLU; later layers mix the first layer's values into theirs;
-the stream is scaled and the embedding added again before every block; logits are capped. Most of
-it is known from modded-nanogpt and nanochat; pieces from elsewhere say so below.
+the stream is scaled and the embedding added again before every block, with a row for each token
+and the one before it; logits are capped. Most of it is known from modded-nanogpt and nanochat;
+pieces from elsewhere say so below.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from parrotlet.model.layers import (
 from parrotlet.model.model import Model
 
 SHARPNESS = 1.2  # of queries and of keys: normed ones could only give soft attention
+HASHES = (36_313, 27_191)  # of the token before and of the token, for a table of pairs
 LOGIT_CAP = 15.0  # Gemma 2 (2024) caps at 30
 
 
@@ -82,6 +84,18 @@ class MLP(nn.Module):
         return self.down(F.relu(self.up(x)).square())
 
 
+def pair_rows(
+    ids: Int[Tensor, "B T"], previous: Int[Tensor, "B T"], config: ModelConfig
+) -> Int[Tensor, "B T"]:
+    """The row of the table of pairs for each token and the one before it.
+
+    Every pair has its own where there are so many rows; else a hash decides which pairs share one.
+    """
+    if config.bigrams >= config.vocab_size**2:
+        return previous * config.vocab_size + ids
+    return (previous * HASHES[0] ^ ids * HASHES[1]) % config.bigrams
+
+
 class Block(nn.Module):
     """The stream scaled, the embedding added again, then attention and MLP as elsewhere."""
 
@@ -90,6 +104,7 @@ class Block(nn.Module):
         self.eps = config.norm_eps
         self.stream_scale = nn.Parameter(torch.tensor(1.0))
         self.embedding_scale = nn.Parameter(torch.tensor(0.0))
+        self.pair_scale = nn.Parameter(torch.tensor(0.1)) if config.bigrams else None
         self.attention = Attention(config, layer)
         self.mlp = MLP(config)
         self.dropout = Dropout()
@@ -98,23 +113,27 @@ class Block(nn.Module):
         self,
         x: Float[Tensor, "B T D"],
         embedded: Float[Tensor, "B T D"],
+        pairs: Float[Tensor, "B T D"] | None,
         ctx: Context,
         turn: Rotation,
         first_value: Float[Tensor, "B T K C"] | None,
     ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T K C"]]:
         """The stream after this block, and the first layer's values."""
         x = self.stream_scale * x + self.embedding_scale * embedded
+        if pairs is not None and self.pair_scale is not None:
+            x = x + self.pair_scale * pairs
         added, first_value = self.attention(rms_norm(x, self.eps), ctx, turn, first_value)
         x = x + self.dropout(added)
         return x + self.dropout(self.mlp(rms_norm(x, self.eps))), first_value
 
 
 class Swift(Model):
-    """A normed embedding, L blocks, a norm, a head of its own, capped logits."""
+    """A normed embedding, a table of pairs, L blocks, a norm, a head of its own, capped logits."""
 
     def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__(config, compute_dtype)
         self.embed = Embedding(config.vocab_size, config.width)
+        self.pair_embed = Embedding(config.bigrams, config.width) if config.bigrams else None
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
 
@@ -123,9 +142,13 @@ class Swift(Model):
         turn = rotation(
             ctx.positions, self.config.head_width, self.config.rope_base, embedded.dtype
         )
+        pairs = None
+        if self.pair_embed is not None:
+            rows = pair_rows(ids, ctx.previous, self.config)
+            pairs = self.pair_embed(rows).to(self.compute_dtype)
         x, first_value = embedded, None
         for block in self.blocks:
-            x, first_value = block(x, embedded, ctx, turn, first_value)
+            x, first_value = block(x, embedded, pairs, ctx, turn, first_value)
         return rms_norm(x, self.config.norm_eps)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
@@ -133,10 +156,13 @@ class Swift(Model):
 
     def init_weights(self, generator: torch.Generator) -> None:
         """What a block adds starts from 0, so the first step sees the embedding alone; other
-        matrices are uniform with the spread 1/sqrt(width), as in nanochat; the head is small.
+        matrices are uniform with the spread 1/sqrt(width), as in nanochat; the head is small, the
+        table of pairs zero.
         """
         fill_normal(self.embed.weight, 0.8, generator)
         fill_normal(self.head.weight, 0.001, generator)
+        if self.pair_embed is not None:
+            nn.init.zeros_(self.pair_embed.weight)
         for name, parameter in self.blocks.named_parameters():
             if name.endswith(("output.weight", "down.weight", "embedding_scale")):
                 nn.init.zeros_(parameter)
@@ -144,5 +170,7 @@ class Swift(Model):
                 nn.init.constant_(parameter, 0.5)
             elif name.endswith("stream_scale"):
                 nn.init.ones_(parameter)
+            elif name.endswith("pair_scale"):
+                nn.init.constant_(parameter, 0.1)
             else:
                 fill_uniform(parameter, math.sqrt(3 / self.config.width), generator)

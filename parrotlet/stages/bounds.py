@@ -20,7 +20,7 @@ _NAMES: Mapping[Bounds, str] = {
     (1, 10**6): "depth heads kv_heads mlp_width context",
     (2, 10**6): "width",
     (265, 2**24): "vocab_size",  # 256 bytes and the control tokens
-    (0, MANY): "world_documents world_talk warmup_steps",
+    (0, MANY): "world_documents world_talk warmup_steps bigrams",
     (2, MANY): "world_conversations world_pairs cases samples",
     (1, MANY): "steps tokens batch_tokens micro_tokens evaluate_every save_every questions updates "
     "max_tokens held_out patience top_k slots",

@@ -77,6 +77,9 @@ def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
     if mlp is None:
         # SwiGLU has three matrices where the others have two: two thirds of the width each
         mlp = -(-8 * width // 3 // 16) * 16 if shape.arch == "qwen3" else 4 * width
+    bigrams = shape.bigrams
+    if bigrams is None:
+        bigrams = pair_table(vocab_size) if shape.arch == "swift" else 0
     return ModelConfig(
         arch=shape.arch,
         vocab_size=vocab_size,
@@ -88,7 +91,13 @@ def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
         head_width=width // heads,
         mlp_width=mlp,
         tied=shape.arch != "swift",
+        bigrams=bigrams,
     )
+
+
+def pair_table(vocab_size: int) -> int:
+    """Rows of swift's table of pairs: every pair of a small vocabulary, five a token of others."""
+    return max(5 * vocab_size, min(vocab_size**2, 8192))
 
 
 def shape_of(model: ModelConfig) -> ShapeConfig:
@@ -100,6 +109,7 @@ def shape_of(model: ModelConfig) -> ShapeConfig:
         heads=model.heads,
         kv_heads=model.kv_heads,
         mlp_width=model.mlp_width,
+        bigrams=model.bigrams,
         context=row_length(None, model),
     )
 

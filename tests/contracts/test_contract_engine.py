@@ -44,6 +44,7 @@ def tiny(arch: str, seed: int = 3) -> Model:
         "head_width": 6,
         "mlp_width": 48,
         "tied": arch != "swift",
+        "bigrams": 5 * VOCAB if arch == "swift" else 0,
     }
     model = build_model(ModelConfig.from_json(shape))
     generator = torch.Generator().manual_seed(seed)

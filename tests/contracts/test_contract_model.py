@@ -31,6 +31,7 @@ def config_of(arch: str, tied: bool) -> ModelConfig:
             "head_width": 8,
             "mlp_width": 96,
             "tied": tied,
+            "bigrams": 305 if arch == "swift" else 0,
         }
     )
 

@@ -97,6 +97,7 @@ def small(arch: str) -> Model:
         "head_width": 64,
         "mlp_width": 1024,
         "tied": arch != "swift",
+        "bigrams": 450 if arch == "swift" else 0,
     }
     model = build_model(ModelConfig.from_json(shape))
     generator = torch.Generator().manual_seed(3)

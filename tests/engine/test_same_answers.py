@@ -50,6 +50,7 @@ def tiny(arch: str) -> Model:
         "head_width": 4,
         "mlp_width": 32,
         "tied": arch != "swift",
+        "bigrams": 5 * VOCAB if arch == "swift" else 0,
     }
     model = build_model(ModelConfig.from_json(shape))
     generator = torch.Generator().manual_seed(6)

@@ -53,6 +53,7 @@ def made(
     config = ModelConfig(
         arch=arch, vocab_size=words.vocab_size, context=64, depth=3, width=48, heads=4,
         kv_heads=kv_heads, head_width=12, mlp_width=100, norm_eps=1e-5, tied=tied,
+        bigrams=2000 if arch == "swift" else 0,
     )  # fmt: skip
     model = build_model(config)
     generator = torch.Generator().manual_seed(3)
@@ -125,7 +126,13 @@ def test_swift_brings_its_own_code(swift: tuple[Checkpoint, Any]) -> None:
     torch.testing.assert_close(theirs(input_ids=ids).logits, expected, atol=1e-5, rtol=0)
     # through the cache, in two parts
     first = theirs(input_ids=ids[:, :25], use_cache=True)
-    rest = theirs(input_ids=ids[:, 25:], past_key_values=first.past_key_values)
+    with pytest.raises(ValueError, match="previous_ids"):
+        theirs(input_ids=ids[:, 25:], past_key_values=first.past_key_values)
+    rest = theirs(
+        input_ids=ids[:, 25:],
+        past_key_values=first.past_key_values,
+        previous_ids=ids[:, 24:25],
+    )
     torch.testing.assert_close(rest.logits, expected[:, 25:], atol=1e-5, rtol=0)
     # padded on the left
     mask = torch.ones(2, 44, dtype=torch.long)

@@ -46,12 +46,15 @@ def configs() -> list[ModelConfig]:
             found.append(replace(shape, arch="gpt2", kv_heads=4, head_width=10))
             if not tied:
                 found.append(replace(shape, arch="swift"))
+                found.append(replace(shape, arch="swift", bigrams=265))
     assert {config.arch for config in found} == set(ARCHITECTURES)
     return found
 
 
 every_config = pytest.mark.parametrize(
-    "config", configs(), ids=lambda config: f"{config.arch}-{config.depth}-{config.tied}"
+    "config",
+    configs(),
+    ids=lambda config: f"{config.arch}-{config.depth}-{config.tied}-{config.bigrams}",
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from itertools import pairwise
 
 import pytest
 import torch
@@ -26,6 +27,7 @@ CONFIG = ModelConfig(
     mlp_width=40,
     rope_base=500.0,
     tied=False,
+    bigrams=97,
 )
 
 
@@ -41,8 +43,13 @@ def turned(x: Tensor, position: int) -> Tensor:
 
 
 def described(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
-    """Logits of one sequence, in float64."""
+    """Logits of one sequence, in float64; the first token has itself before it."""
     embedded = [normed(weights["embed.weight"][token]) for token in ids]
+    table = weights["pair_embed.weight"]
+    pairs = [
+        table[(a * 36_313 ^ b * 27_191) % 97 if len(table) == 97 else a * 43 + b]
+        for a, b in pairwise([ids[0], *ids])
+    ]
     stream = list(embedded)
     first_values: list[Tensor] = []
     for layer in range(3):
@@ -52,8 +59,8 @@ def described(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
             if name.startswith(f"blocks.{layer}.")
         }
         stream = [
-            part["stream_scale"] * x + part["embedding_scale"] * x0
-            for x, x0 in zip(stream, embedded, strict=True)
+            part["stream_scale"] * x + part["embedding_scale"] * x0 + part["pair_scale"] * pair
+            for x, x0, pair in zip(stream, embedded, pairs, strict=True)
         ]
         queries, keys, values = [], [], []
         for t, x in enumerate(stream):
@@ -83,9 +90,10 @@ def described(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
     return torch.stack([15 * torch.tanh(weights["head.weight"] @ normed(x) / 15) for x in stream])
 
 
-def test_swift_is_its_description() -> None:
+@pytest.mark.parametrize("rows", [97, 43 * 43], ids=["hashed", "every pair"])
+def test_swift_is_its_description(rows: int) -> None:
     """In float64, so that what is left is the float32 of the angles."""
-    model = build_model(CONFIG, torch.float64).double()
+    model = build_model(replace(CONFIG, bigrams=rows), torch.float64).double()
     generator = torch.Generator().manual_seed(0)
     model.init_weights(generator)
     with torch.no_grad():
@@ -105,7 +113,7 @@ def test_first_values() -> None:
     model.init_weights(torch.Generator().manual_seed(0))
     state = model.state_dict()
     for name, value in state.items():
-        if name.endswith(("output.weight", "down.weight", "embedding_scale")):
+        if name.endswith(("output.weight", "down.weight", "embedding_scale", "pair_embed.weight")):
             assert not value.any(), name
         elif name.endswith(("query.weight", "key.weight", "value.weight", "up.weight")):
             bound = math.sqrt(3 / 24)
@@ -114,12 +122,14 @@ def test_first_values() -> None:
     assert abs(state["head.weight"].std() - 0.001) < 1e-4
     assert state["blocks.1.attention.first_value_scale"] == 0.5
     assert state["blocks.1.stream_scale"] == 1.0
+    assert abs(state["blocks.1.pair_scale"] - 0.1) < 1e-6
     assert "blocks.0.attention.first_value_scale" not in state, "it would never learn"
 
 
 @pytest.mark.parametrize("arch", ["gpt2", "qwen3", "swift"])
 def test_dropout_is_of_training_alone_and_of_every_block(arch: str) -> None:
-    config = replace(CONFIG, arch=arch, kv_heads=4, tied=arch != "swift")
+    others = {} if arch == "swift" else {"tied": True, "bigrams": 0}
+    config = replace(CONFIG, arch=arch, kv_heads=4, **others)
     model = build_model(config)
     for parameter in model.parameters():
         nn.init.normal_(parameter, std=0.3)

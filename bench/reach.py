@@ -1,0 +1,197 @@
+"""Time to nanochat's bits per byte, on the same tokens and cores.
+
+    python bench/reach.py --nanochat CHECKOUT --data FOLDER [--depth 4] [--steps 60] [--ours 240]
+
+parrotlet: `pretrain --arch swift` with the settings below, its length (--ours, in steps of
+--our-batch tokens) fixed in advance. nanochat: its own model (all windows long), optimizer, rates
+and schedules as its base_train has and scales them, compiled, --steps steps of 16,384 tokens that
+parrotlet's tokenizer made, in its default precision or, with --bfloat16, in that. Ours runs before
+and after the peer. Both are judged by one measure over the whole held-out side, in rows of --time
+tokens. Training time alone counts: no imports, tokenising, compiling or evaluating.
+Prints a card, and one JSON line last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from parrotlet.core.runtime import make_runtime
+from parrotlet.data.batch import IGNORE, Batch
+from parrotlet.data.shards import Shards
+from parrotlet.data.streams import RowStream, evaluation_batches
+from parrotlet.evals.bpb import bits_per_byte
+from parrotlet.train.checkpoint import find, load_model
+
+PEER_BATCH = 16_384  # tokens in a step, as its CPU recipe has them
+REFERENCE_BATCH, REFERENCE_DEPTH = 2**19, 12  # what its base_train scales its rates from
+NAMES = ("embedding_lr", "unembedding_lr", "scalar_lr", "matrix_lr")
+
+
+def ours(options: argparse.Namespace, run: Path) -> dict[str, float]:
+    """Train a swift; its bits per byte and seconds of training."""
+    command = [
+        sys.executable, "-m", "parrotlet", "pretrain", "--data", *map(str, options.data),
+        "--runs", str(run.parent), "--name", run.name, "--arch", "swift",
+        "--depth", str(options.depth), "--width", str(64 * options.depth),
+        "--heads", str(options.depth), "--context", str(options.time),
+        "--vocab-size", str(options.vocab), "--validation-fraction", "0.02",
+        "--steps", str(options.ours), "--batch-tokens", str(options.our_batch),
+        "--evaluate-every", "1000000", "--sample-seconds", "1e9", *options.flags.split(),
+    ]  # fmt: skip
+    began = time.perf_counter()
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    whole = time.perf_counter() - began
+    records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    seconds = max(each["seconds"] for each in records if "seconds" in each)
+    shards, runtime = Shards.open(run / "data"), make_runtime("cpu")
+    model = load_model(find(run), runtime)
+    held = shards.validation
+    batches = evaluation_batches(held, options.time, 8)
+    found = bits_per_byte(model, batches, held.num_bytes, runtime.device)
+    return {"bits_per_byte": found["bits_per_byte"], "seconds": seconds, "process": whole}
+
+
+def settings(nanochat: Path) -> dict[str, float]:
+    """The numbers that nanochat's base_train takes where nobody says otherwise."""
+    text = (nanochat / "scripts" / "base_train.py").read_text()
+    given = re.findall(r'add_argument\("--([\w-]+)", type=(?:int|float), default=([-\d.e]+),', text)
+    return {name.replace("-", "_"): float(value) for name, value in given}
+
+
+def factors(step: int, steps: int, known: dict[str, float]) -> tuple[float, float, float]:
+    """Of the rates; the momentum; of the decay: as nanochat's base_train has them."""
+    down = round(known["warmdown_ratio"] * steps)
+    left = (steps - step) / down
+    rate = 1.0
+    if step < known["warmup_steps"]:
+        rate = (step + 1) / known["warmup_steps"]
+    elif left < 1:
+        rate = left + (1 - left) * known["final_lr_frac"]
+    momentum = 0.97
+    if step < 400:
+        momentum = 0.85 + (0.97 - 0.85) * step / 400
+    elif left <= 1:
+        momentum = 0.90 + (0.97 - 0.90) * left
+    return rate, momentum, 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
+def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
+    """Train nanochat's model on the tokens of a run of ours."""
+    sys.path.insert(0, str(options.nanochat))
+    import torch
+    from nanochat.gpt import GPT, GPTConfig
+
+    known = settings(options.nanochat)
+
+    def make(depth: int) -> Any:
+        with torch.device("meta"):
+            return GPT(
+                GPTConfig(
+                    sequence_len=options.time, vocab_size=options.vocab, n_layer=depth,
+                    n_head=depth, n_kv_head=depth, n_embd=64 * depth, window_pattern="L",
+                )
+            )  # fmt: skip
+
+    def size(model: Any) -> int:
+        counts = model.num_scaling_params()
+        return int(counts["transformer_matrices"] + counts["lm_head"])
+
+    torch.manual_seed(42)
+    model = make(options.depth).to_empty(device="cpu")
+    model.init_weights()
+    scale = math.sqrt(PEER_BATCH / REFERENCE_BATCH)
+    decay = known["weight_decay"] * scale * size(make(REFERENCE_DEPTH)) / size(model)
+    rates = {name: known[name] * scale for name in NAMES}
+    optimizer = model.setup_optimizer(**rates, weight_decay=decay)
+    compiled: Any = torch.compile(model, dynamic=False)
+    shards = Shards.open(run / "data")
+    rows = PEER_BATCH // options.time
+    stream: Iterator[list[Batch]] = RowStream(
+        tokens=shards.train, context=options.time, rows_per_step=rows, micro_rows=rows, seed=0
+    )(0)
+    first = next(stream)[0]
+    compiled(first.tokens, first.targets).backward()  # compiles, which is not timed
+    model.zero_grad(set_to_none=True)
+    began = time.perf_counter()
+    for step in range(options.steps):
+        batch = next(stream)[0]
+        compiled(batch.tokens, batch.targets).backward()
+        rate, momentum, share = factors(step, options.steps, known)
+        for group in optimizer.param_groups:
+            group["lr"] = group["initial_lr"] * rate
+            if group["kind"] == "muon":
+                group["momentum"], group["weight_decay"] = momentum, decay * share
+        optimizer.step()
+        model.zero_grad(set_to_none=True)
+    seconds = time.perf_counter() - began
+    nats = 0.0
+    with torch.no_grad():
+        for batch in evaluation_batches(shards.validation, options.time, 8):
+            targets = batch.targets.masked_fill(batch.targets == IGNORE, -1)  # as it calls them
+            losses = model(batch.tokens, targets, loss_reduction="none")
+            nats += float(losses.double().sum())
+    bits = nats / math.log(2) / shards.validation.num_bytes
+    return {"bits_per_byte": bits, "seconds": seconds}
+
+
+def peer(options: argparse.Namespace, run: Path) -> dict[str, float]:
+    """The same in a process of its own."""
+    environment = dict(os.environ)
+    if options.bfloat16:
+        environment["NANOCHAT_DTYPE"] = "bfloat16"
+    command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(run)]
+    done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def main() -> None:
+    """Ours, the peer, ours again; with --worker be the peer."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--nanochat", type=Path, required=True, help="a checkout")
+    parser.add_argument("--data", type=Path, nargs="+", required=True)
+    parser.add_argument("--runs", type=Path, default=Path("runs/reach"), help="a new folder")
+    parser.add_argument("--depth", type=int, default=4)
+    parser.add_argument("--vocab", type=int, default=8192)
+    parser.add_argument("--time", type=int, default=512, help="tokens in a row")
+    parser.add_argument("--steps", type=int, default=60, help="of the peer, of 16,384 tokens")
+    parser.add_argument("--ours", type=int, default=120, help="steps of ours")
+    parser.add_argument("--our-batch", type=int, default=4096, help="tokens in a step of ours")
+    parser.add_argument("--flags", default="", help="more of ours, in one string")
+    parser.add_argument("--repeats", type=int, default=2, help="runs of ours, around the peer's")
+    parser.add_argument("--bfloat16", action="store_true", help="the peer's precision")
+    parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        print(json.dumps(theirs(options, options.worker)))
+        return
+    found = [ours(options, options.runs / "ours0")]
+    print(f"ours    {found[0]}", flush=True)
+    beside = peer(options, options.runs / "ours0")
+    print(f"nanochat {beside}", flush=True)
+    for turn in range(1, options.repeats):
+        found.append(ours(options, options.runs / f"ours{turn}"))
+        print(f"ours    {found[-1]}", flush=True)
+    ratio = statistics.median(each["seconds"] for each in found) / beside["seconds"]
+    worst = max(each["bits_per_byte"] for each in found)
+    print(f"bits per byte: nanochat {beside['bits_per_byte']:.4f}, ours {worst:.4f} at worst")
+    print(f"training time: {beside['seconds']:.0f} s, ours {ratio:.2f} of it")
+    shown = {name: value for name, value in vars(options).items() if not isinstance(value, Path)}
+    shown["data"] = [each.name for each in options.data]
+    print(json.dumps({"bench": "train/reach", **shown, "ours_runs": found, "nanochat": beside,
+                      "time_ratio": ratio}))  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
