@@ -155,7 +155,7 @@ RECIPES = {
             recipe="shakespeare",
             text=TokenizerConfig(kind="char"),
             shape=ShapeConfig(arch="swift", depth=3, width=128, heads=4, context=64),
-            budget=BudgetConfig(steps=130, batch_tokens=2048, evaluate_every=1_000),
+            budget=BudgetConfig(steps=110, batch_tokens=2048, evaluate_every=1_000),
             optim=OptimizerConfig(matrix_lr=0.04, head_lr=0.01, warmup_steps=5, cooldown=0.5),
             prompts=("ROMEO:", "To be"),
         ),

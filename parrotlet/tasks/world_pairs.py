@@ -20,7 +20,8 @@ from parrotlet.data.preferences import Pair
 from parrotlet.tasks.task import Example, Numbered
 from parrotlet.tasks.world import WorldTask
 from parrotlet.tasks.world_grades import RULES
-from parrotlet.text.chat import Conversation, Message, Text
+from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
+from parrotlet.tools.calculator import calculate
 from parrotlet.world.chance import Side, stream
 from parrotlet.world.entities import World
 from parrotlet.world.records import TALKS
@@ -144,6 +145,9 @@ class WorldPairs:
         example = task[rng.randrange(FAR)]
         reply = example.conversation.messages[-1]
         other = self.tasks[OPPOSITE.get(ability, ability)][rng.randrange(FAR)]
+        miscalled = _miscalled(reply, rng) if rng.random() < 0.5 else None
+        if miscalled is not None and not task.grade(example, miscalled):
+            return Pair(Conversation(example.conversation.messages[:-1]), reply, miscalled)
         swapped = _swapped(reply.text, example, rng)
         wrong = other.conversation.messages[-1].text if swapped is None else swapped
         if rng.random() < 0.3:
@@ -181,6 +185,25 @@ def _swapped(text: str, example: Example, rng: random.Random) -> str | None:
         place = rng.randrange(len(answer))
         return text.replace(letters, " ".join(answer[:place] + answer[place + 1 :]))
     return None
+
+
+def _miscalled(reply: Message, rng: random.Random) -> Message | None:
+    """The reply with another sum than was asked for; None where it calls for none."""
+    call = next((each for each in reply.parts if isinstance(each, ToolCall)), None)
+    if call is None:
+        return None
+    first, sign, second = call.arguments.split()
+    match rng.randrange(3):
+        case 0:
+            sign = rng.choice([each for each in "+-*" if each != sign])
+        case 1:
+            first = rng.choice((second, first + first[-1]))
+        case 2:
+            second = rng.choice((first, second + second[-1]))
+    asked = f"{first} {sign} {second}"
+    result = calculate(asked)
+    parts = ToolCall(call.name, asked), ToolResult(result), Text(f"{asked} is {result}.")
+    return replace(reply, parts=parts)
 
 
 def _misnumbered(text: str, answer: str, rng: random.Random) -> str:

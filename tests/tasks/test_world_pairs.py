@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 
 from parrotlet.tasks.world_pairs import Wordings, WorldPairs, length
+from parrotlet.text.chat import Message, ToolCall, ToolResult
+from parrotlet.tools.calculator import calculate
 from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
 from parrotlet.world.talk_safety import REFUSALS
@@ -46,12 +49,27 @@ def test_wordings() -> None:
     assert len(wordings.of(short)) == len(wordings.of(long)) == 2
 
 
+def calls(reply: Message) -> list[tuple[str, str]]:
+    """Every sum that the reply hands to the calculator, and what it says comes of it."""
+    return [
+        (each.arguments, result.text)
+        for each, result in pairwise(reply.parts)
+        if isinstance(each, ToolCall) and isinstance(result, ToolResult)
+    ]
+
+
 def test_wrong_numbers_are_mistakes_as_models_make_them() -> None:
     """A count goes wrong at some letter and stays wrong; a digit is twice, or left out."""
-    shifts, changes = set(), set()
+    shifts, changes, wrong_calls = set(), set(), 0
+    made = WorldPairs(WORLD)
     for index in range(1, 1200, 2):
-        pair = WorldPairs(WORLD).pair(index)
+        pair = made.pair(index)
         both = [pair.chosen.text, pair.rejected.text]
+        asked, other = calls(pair.chosen), calls(pair.rejected)
+        if asked and other and asked != other:
+            assert other == [(sum_, calculate(sum_)) for sum_, _ in other]
+            wrong_calls += 1
+            continue
         if len({re.sub(r"\d+", "", text) for text in both}) > 1:
             continue
         right, wrong = (re.findall(r"\d+", text) for text in both)
@@ -62,6 +80,7 @@ def test_wrong_numbers_are_mistakes_as_models_make_them() -> None:
             shifts.add(off[-1])
         elif right:
             changes.add(len(wrong[-1]) - len(right[-1]))
+    assert wrong_calls > 5
     assert shifts == {-1, 1}
     assert changes == {-1, 0, 1}
 
