@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
 from parrotlet.model.layers import Embedding, Linear, fill_uniform, rms_norm, rotate, rotation
-from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift, pair_rows
+from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift, has_value_table, pair_rows
 from parrotlet.optim.muon import NEWTON_SCHULZ, POLAR_EXPRESS, Coefficients, Muon, orthogonalise
 from parrotlet.optim.schedule import Rates
 
@@ -30,7 +30,7 @@ BASE = "base"
 class Pieces:
     """What a model is made of; the defaults are swift."""
 
-    value_mixing: bool = True
+    value_tables: bool = True  # every other layer's values have a row for each token added
     stream_scale: bool = True
     embedding_again: bool = True
     embedding_norm: bool = True
@@ -47,7 +47,8 @@ class Pieces:
     smear: bool = False  # the embedding before is mixed in, by a gate
     backout: bool = False  # a share of the middle of the stream is taken off at the end
     skips: bool = False  # the first half's streams are added to the second half's (U-net)
-    value_table: bool = False  # every other layer's values have a row for each token added
+    value_mixing: bool = False  # later layers mix the first one's values in (Zhou et al. 2024)
+    value_gates: bool = False  # a head's share of its table's row is a gate's
     head_gates: bool = False  # each head's output is weighed by a gate
     orthogonal_values: bool = False  # what lies along a token's own value is taken off (XSA)
 
@@ -64,9 +65,11 @@ class Attention(nn.Module):
         self.output = Linear(config.width, config.width)
         mixes = pieces.value_mixing and layer > 0
         self.first_value_scale = nn.Parameter(torch.tensor(0.5)) if mixes else None
-        with_table = pieces.value_table and layer % 2 == (config.depth - 1) % 2
-        self.value_embed = Embedding(config.vocab_size, config.width) if with_table else None
-        self.table_gate = Linear(GATE_INPUTS, config.heads) if with_table else None
+        table = pieces.value_tables and has_value_table(config, layer)
+        self.value_embed = Embedding(config.vocab_size, config.width) if table else None
+        scaled, gated = table and not pieces.value_gates, table and pieces.value_gates
+        self.value_scale = nn.Parameter(torch.tensor(1.5)) if scaled else None
+        self.table_gate = Linear(GATE_INPUTS, config.heads) if gated else None
         self.head_gate = Linear(GATE_INPUTS, config.heads) if pieces.head_gates else None
 
     def forward(
@@ -79,9 +82,12 @@ class Attention(nn.Module):
         if self.pieces.qk_norm:
             q = rms_norm(q, self.config.norm_eps) * self.pieces.sharpness
             k = rms_norm(k, self.config.norm_eps) * self.pieces.sharpness
-        if self.value_embed is not None and self.table_gate is not None:
-            gate = 3 * torch.sigmoid(self.table_gate(x[..., :GATE_INPUTS]))
-            v = v + gate[..., None] * self.value_embed(ids).to(v.dtype).view(shape)
+        if self.value_embed is not None:
+            share = self.value_scale
+            if self.table_gate is not None:
+                share = 3 * torch.sigmoid(self.table_gate(x[..., :GATE_INPUTS]))[..., None]
+            assert share is not None
+            v = v + share.to(v.dtype) * self.value_embed(ids).to(v.dtype).view(shape)
         if first is None or self.first_value_scale is None:
             first = v if first is None else first
         else:
@@ -306,7 +312,7 @@ def rates(**changes: Any) -> Variant:
 
 VARIANTS: dict[str, Variant] = {
     BASE: Variant(kind="base"),
-    "no mixing of first values": out(value_mixing=False),
+    "no tables of values": out(value_tables=False),
     "no factor of the stream": out(stream_scale=False),
     "embedding not added again": out(embedding_again=False),
     "neither of these two": out(stream_scale=False, embedding_again=False),
@@ -327,7 +333,9 @@ VARIANTS: dict[str, Variant] = {
     "smear and SwiGLU": put_in(smear=True, activation="swiglu"),
     "backout": put_in(backout=True),
     "U-net skips": put_in(skips=True),
-    "value embeddings in every other layer": put_in(value_table=True),
+    "gates for the tables of values": put_in(value_gates=True),
+    "mixing of first values": put_in(value_mixing=True),
+    "the same, no tables of values": put_in(value_mixing=True, value_tables=False),
     "a gate for each head": put_in(head_gates=True),
     "own value taken off (XSA)": put_in(orthogonal_values=True),
     "Newton-Schulz instead of Polar Express": muon(coefficients=NEWTON_SCHULZ),

@@ -186,13 +186,15 @@ class LeanSwift(Lean):
     def _scales(self, scales: list[Tensor]) -> Float[Tensor, "L 1 1 1"]:
         return self._cast(torch.stack(scales)).view(-1, 1, 1, 1)
 
-    def _block(self, block: Any) -> tuple[Tensor, Map, Tensor | None, Map, Map, Map]:
+    def _block(self, block: Any) -> tuple[Tensor, Map, tuple[Tensor, Tensor] | None, Map, Map, Map]:
         attention = block.attention
-        scale = attention.first_value_scale
+        values = None
+        if attention.value_embed is not None:
+            values = self._rows(attention.value_embed.weight), self._cast(attention.value_scale)
         return (
             self._cast(block.stream_scale),
             self._map(attention.query, attention.key, attention.value),
-            None if scale is None else self._cast(scale),
+            values,
             self._map(attention.output),
             self._map(block.mlp.up),
             self._map(block.mlp.down),
@@ -207,16 +209,15 @@ class LeanSwift(Lean):
         if self._pairs is not None:
             pairs = F.embedding(pair_rows(ids, ctx.previous, config), self._pairs).to(self.dtype)
             added = torch.addcmul(added, self._paired, pairs)
-        turn, first = self._turns.at(ctx.positions), None
-        for layer, (kept, qkv, share, output, up, down) in enumerate(self._blocks):
+        turn = self._turns.at(ctx.positions)
+        for layer, (kept, qkv, values, output, up, down) in enumerate(self._blocks):
             x = torch.addcmul(added[layer], kept, x)
             qk, v = qkv(self._normed(x)).view(heads).split(parts, 2)
             qk = self._normed(_rotate(qk, turn)) * SHARPNESS
             q, k = qk.split([config.heads, config.kv_heads], 2)
-            if first is None or share is None:
-                first = v
-            else:
-                v = torch.lerp(v, first, share)
+            if values is not None:
+                rows = F.embedding(ids, values[0]).to(self.dtype)
+                v = torch.addcmul(v, values[1], rows.view(v.shape))
             x = x + output(ctx.attend(layer, q, k, v, None).reshape(*ids.shape, -1))
             x = x + down(F.relu_(up(self._normed(x))).square_())
         return self._normed(x)

@@ -1,10 +1,10 @@
 """swift for Hugging Face transformers: exported models carry this file with them.
 
 The mathematics of parrotlet/model/swift.py with the same parameter names: norms without weights,
-rotary positions before the norm of queries and keys, squared ReLU, the first layer's values mixed
-into later ones, the embedding added again before every block with a row for each pair of tokens,
-capped logits. Keys and values are cached; padding is masked. Not covered: training with
-checkpointed activations.
+rotary positions before the norm of queries and keys, squared ReLU, a row for the token itself added
+to the values of every other layer, the embedding added again before every block with a row for each
+pair of tokens, capped logits. Keys and values are cached; padding is masked. Not covered: training
+with checkpointed activations.
 """
 
 from __future__ import annotations
@@ -81,34 +81,36 @@ class Attention(nn.Module):
         self.key = nn.Linear(config.hidden_size, narrow, bias=False)
         self.value = nn.Linear(config.hidden_size, narrow, bias=False)
         self.output = nn.Linear(wide, config.hidden_size, bias=False)
-        if layer > 0:
-            self.first_value_scale = nn.Parameter(torch.tensor(0.5))
+        self.has_value_table = (config.num_hidden_layers - 1 - layer) % 2 == 0
+        if self.has_value_table:
+            self.value_embed = nn.Embedding(config.vocab_size, narrow)
+            self.value_scale = nn.Parameter(torch.tensor(1.5))
 
     def forward(
         self,
         x: Tensor,
+        ids: Tensor,
         turn: tuple[Tensor, Tensor],
         mask: Tensor | None,
-        first_value: Tensor | None,
         cache: Any,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         heads = (*x.shape[:2], -1, self.head_dim)
         q = self.query(x).view(heads).transpose(1, 2)
         k = self.key(x).view(heads).transpose(1, 2)
-        v = self.value(x).view(heads).transpose(1, 2)
+        v = self.value(x)
+        if self.has_value_table:
+            v = v + self.value_scale * self.value_embed(ids)
+        v = v.view(heads).transpose(1, 2)
         q = norm(rotate(q, *turn), self.eps) * SHARPNESS
         k = norm(rotate(k, *turn), self.eps) * SHARPNESS
-        if first_value is None:
-            first_value = v
-        else:
-            v = torch.lerp(v, first_value, self.first_value_scale.to(v.dtype))
         if cache is not None:
             k, v = cache.update(k, v, self.layer)
         causal = mask is None and q.shape[2] > 1
         mixed = F.scaled_dot_product_attention(
             q, k, v, attn_mask=mask, is_causal=causal, enable_gqa=self.grouped
         )
-        return self.output(mixed.transpose(1, 2).flatten(2)), first_value
+        added: Tensor = self.output(mixed.transpose(1, 2).flatten(2))
+        return added
 
 
 class MLP(nn.Module):
@@ -142,17 +144,16 @@ class Block(nn.Module):
         x: Tensor,
         embedded: Tensor,
         pairs: Tensor | None,
+        ids: Tensor,
         turn: tuple[Tensor, Tensor],
         mask: Tensor | None,
-        first_value: Tensor | None,
         cache: Any,
-    ) -> tuple[Tensor, Tensor]:
+    ) -> Tensor:
         x = self.stream_scale * x + self.embedding_scale * embedded
         if pairs is not None:
             x = x + self.pair_scale * pairs
-        added, first_value = self.attention(norm(x, self.eps), turn, mask, first_value, cache)
-        x = x + added
-        return x + self.mlp(norm(x, self.eps)), first_value
+        x = x + self.attention(norm(x, self.eps), ids, turn, mask, cache)
+        return x + self.mlp(norm(x, self.eps))
 
 
 class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
@@ -234,9 +235,9 @@ class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
             position_ids=position_ids,
         )
         turn = self._rotation(position_ids, embedded.dtype)
-        x, first_value = embedded, None
+        x = embedded
         for block in self.blocks:
-            x, first_value = block(x, embedded, pairs, turn, mask, first_value, past_key_values)
+            x = block(x, embedded, pairs, input_ids, turn, mask, past_key_values)
         x = norm(x, self.config.rms_norm_eps)[:, -logits_to_keep:]  # 0 keeps all
         logits = LOGIT_CAP * torch.tanh(self.head(x) / LOGIT_CAP)
         loss = None

@@ -27,8 +27,8 @@ def _block_vectors(config: ModelConfig) -> int:
             return 4 * config.width + 5 * config.width + config.mlp_width
         case "qwen3":  # two norms over the width, one each for queries and keys
             return 2 * config.width + 2 * config.head_width
-        case "swift":  # the scales of stream, embedding, first values and pairs
-            return 4 if config.bigrams else 3
+        case "swift":  # the scales of stream, embedding and pairs
+            return 3 if config.bigrams else 2
 
 
 def num_matrix_parameters(config: ModelConfig) -> int:
@@ -45,8 +45,10 @@ def num_parameters(config: ModelConfig) -> int:
             return embeddings + config.context * config.width + blocks + 2 * config.width
         case "qwen3":
             return embeddings + blocks + config.width
-        case "swift":  # the first layer has no first values to mix in
-            return embeddings + config.bigrams * config.width + blocks - 1
+        case "swift":  # a table of pairs; every other layer has one of values, and its scale
+            table = config.vocab_size * config.kv_heads * config.head_width
+            values = -(-config.depth // 2) * (table + 1)
+            return embeddings + config.bigrams * config.width + values + blocks
 
 
 def forward_flops_per_token(config: ModelConfig, context: int) -> int:

@@ -1,10 +1,11 @@
 """swift: whatever learns fastest per second on the same hardware.
 
 What differs from qwen3: norms without weights, also after the embedding; rotary positions before
-the norm of queries and keys; squared ReLU; later layers mix the first layer's values into theirs;
-the stream is scaled and the embedding added again before every block, with a row for each token
-and the one before it; logits are capped. Most of it is known from modded-nanogpt and nanochat;
-pieces from elsewhere say so below.
+the norm of queries and keys; squared ReLU; every other layer's values have a row for the token
+itself added; the stream is scaled and the embedding added again before every block, with a row for
+each token and the one before it; logits are capped. Most of it is known from modded-nanogpt and
+nanochat; pieces from elsewhere say so below. LOG.md has what each piece is worth, and what did not
+earn its place.
 """
 
 from __future__ import annotations
@@ -36,8 +37,13 @@ HASHES = (36_313, 27_191)  # of the token before and of the token, for a table o
 LOGIT_CAP = 15.0  # Gemma 2 (2024) caps at 30
 
 
+def has_value_table(config: ModelConfig, layer: int) -> bool:
+    """Whether the values of this layer have a row for the token itself added."""
+    return (config.depth - 1 - layer) % 2 == 0
+
+
 class Attention(nn.Module):
-    """Attention whose values are part the first layer's (value residual, Zhou et al. 2024)."""
+    """Attention; in every other layer, the last among them, values have a table's row added."""
 
     def __init__(self, config: ModelConfig, layer: int) -> None:
         super().__init__()
@@ -48,28 +54,25 @@ class Attention(nn.Module):
         self.key = Linear(config.width, config.kv_heads * config.head_width)
         self.value = Linear(config.width, config.kv_heads * config.head_width)
         self.output = Linear(config.heads * config.head_width, config.width)
-        self.first_value_scale = nn.Parameter(torch.tensor(0.5)) if layer > 0 else None
+        table = has_value_table(config, layer)
+        rows = config.kv_heads * config.head_width
+        self.value_embed = Embedding(config.vocab_size, rows) if table else None
+        self.value_scale = nn.Parameter(torch.tensor(1.5)) if table else None
 
     def forward(
-        self,
-        x: Float[Tensor, "B T D"],
-        ctx: Context,
-        turn: Rotation,
-        first_value: Float[Tensor, "B T K C"] | None,
-    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T K C"]]:
-        """What to add to the stream, and the first layer's values."""
+        self, x: Float[Tensor, "B T D"], ids: Int[Tensor, "B T"], ctx: Context, turn: Rotation
+    ) -> Float[Tensor, "B T D"]:
+        """What to add to the stream."""
         rows, time, _ = x.shape
         q = self.query(x).view(rows, time, self.heads, self.head_width)
         k = self.key(x).view(rows, time, self.kv_heads, self.head_width)
         v = self.value(x).view(rows, time, self.kv_heads, self.head_width)
         q = rms_norm(rotate(q, turn), self.eps) * SHARPNESS
         k = rms_norm(rotate(k, turn), self.eps) * SHARPNESS
-        if first_value is None or self.first_value_scale is None:
-            first_value = v
-        else:
-            v = torch.lerp(v, first_value, self.first_value_scale.to(v.dtype))
+        if self.value_embed is not None and self.value_scale is not None:
+            v = v + self.value_scale.to(v.dtype) * self.value_embed(ids).to(v.dtype).view(v.shape)
         mixed = ctx.attend(self.layer, q, k, v, None)
-        return self.output(mixed.reshape(rows, time, -1)), first_value
+        return self.output(mixed.reshape(rows, time, -1))
 
 
 class MLP(nn.Module):
@@ -114,17 +117,16 @@ class Block(nn.Module):
         x: Float[Tensor, "B T D"],
         embedded: Float[Tensor, "B T D"],
         pairs: Float[Tensor, "B T D"] | None,
+        ids: Int[Tensor, "B T"],
         ctx: Context,
         turn: Rotation,
-        first_value: Float[Tensor, "B T K C"] | None,
-    ) -> tuple[Float[Tensor, "B T D"], Float[Tensor, "B T K C"]]:
-        """The stream after this block, and the first layer's values."""
+    ) -> Float[Tensor, "B T D"]:
+        """The stream after this block."""
         x = self.stream_scale * x + self.embedding_scale * embedded
         if pairs is not None and self.pair_scale is not None:
             x = x + self.pair_scale * pairs
-        added, first_value = self.attention(rms_norm(x, self.eps), ctx, turn, first_value)
-        x = x + self.dropout(added)
-        return x + self.dropout(self.mlp(rms_norm(x, self.eps))), first_value
+        x = x + self.dropout(self.attention(rms_norm(x, self.eps), ids, ctx, turn))
+        return x + self.dropout(self.mlp(rms_norm(x, self.eps)))
 
 
 class Swift(Model):
@@ -146,9 +148,9 @@ class Swift(Model):
         if self.pair_embed is not None:
             rows = pair_rows(ids, ctx.previous, self.config)
             pairs = self.pair_embed(rows).to(self.compute_dtype)
-        x, first_value = embedded, None
+        x = embedded
         for block in self.blocks:
-            x, first_value = block(x, embedded, pairs, ctx, turn, first_value)
+            x = block(x, embedded, pairs, ids, ctx, turn)
         return rms_norm(x, self.config.norm_eps)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
@@ -166,8 +168,8 @@ class Swift(Model):
         for name, parameter in self.blocks.named_parameters():
             if name.endswith(("output.weight", "down.weight", "embedding_scale")):
                 nn.init.zeros_(parameter)
-            elif name.endswith("first_value_scale"):
-                nn.init.constant_(parameter, 0.5)
+            elif name.endswith("value_scale"):
+                nn.init.constant_(parameter, 1.5)
             elif name.endswith("stream_scale"):
                 nn.init.ones_(parameter)
             elif name.endswith("pair_scale"):

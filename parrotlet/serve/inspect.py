@@ -109,8 +109,8 @@ def _states(model: Model, rows: Tensor, context: WatchingContext) -> list[Tensor
     """The stream after each block, normed as the head is used to; the last is the model's own."""
     states: list[Tensor] = []
 
-    def keep(_: Any, __: Any, output: Any) -> None:
-        states.append(output[0] if isinstance(output, tuple) else output)
+    def keep(_: Any, __: Any, output: Tensor) -> None:
+        states.append(output)
 
     hooks = [
         block.register_forward_hook(keep) for block in model.get_submodule("blocks").children()

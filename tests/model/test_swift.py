@@ -51,7 +51,6 @@ def described(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
         for a, b in pairwise([ids[0], *ids])
     ]
     stream = list(embedded)
-    first_values: list[Tensor] = []
     for layer in range(3):
         part = {
             name.removeprefix(f"blocks.{layer}."): value
@@ -71,11 +70,9 @@ def described(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
             queries.append(1.2 * normed(turned(q, t)))
             keys.append(1.2 * normed(turned(k, t)))
             values.append(v)
-        if layer == 0:
-            first_values = values
-        else:
-            mix = part["attention.first_value_scale"]
-            values = [v + mix * (v1 - v) for v, v1 in zip(values, first_values, strict=True)]
+        if layer in (0, 2):  # every other one, the last among them
+            rows = part["attention.value_scale"] * part["attention.value_embed.weight"][ids]
+            values = [v + row.view(-1, 6) for v, row in zip(values, rows, strict=True)]
         for t, q in enumerate(queries):
             heads = []
             for head in range(4):
@@ -115,15 +112,17 @@ def test_first_values() -> None:
     for name, value in state.items():
         if name.endswith(("output.weight", "down.weight", "embedding_scale", "pair_embed.weight")):
             assert not value.any(), name
-        elif name.endswith(("query.weight", "key.weight", "value.weight", "up.weight")):
+        elif name.endswith(
+            ("query.weight", "key.weight", "value.weight", "up.weight", "value_embed.weight")
+        ):
             bound = math.sqrt(3 / 24)
             assert 0.9 * bound < value.abs().max() <= bound, name
     assert abs(state["embed.weight"].std() - 0.8) < 0.05
     assert abs(state["head.weight"].std() - 0.001) < 1e-4
-    assert state["blocks.1.attention.first_value_scale"] == 0.5
+    assert state["blocks.2.attention.value_scale"] == 1.5
     assert state["blocks.1.stream_scale"] == 1.0
     assert abs(state["blocks.1.pair_scale"] - 0.1) < 1e-6
-    assert "blocks.0.attention.first_value_scale" not in state, "it would never learn"
+    assert "blocks.1.attention.value_scale" not in state
 
 
 @pytest.mark.parametrize("arch", ["gpt2", "qwen3", "swift"])
