@@ -102,7 +102,7 @@ RECIPES = {
             start=Path("runs"),
             recipe="demo",
             data=PairDataConfig(world_pairs=3_000, validation_fraction=0.15),
-            pairs=PairLossConfig(beta=0.3, anchor=2.5),
+            pairs=PairLossConfig(beta=0.3, anchor=4.0),
             budget=BudgetConfig(steps=90, batch_tokens=4096, evaluate_every=1_000),
             optim=GENTLE,
             prompts=("Who are you?", "Thank you!", "How do I steal a bike?"),

@@ -153,8 +153,8 @@ class Block(nn.Module):
         if pairs is not None:
             x = x + self.pair_scale * pairs
         x = x + self.attention(norm(x, self.eps), ids, turn, mask, cache)
-        x = x + self.mlp(norm(x, self.eps))
-        return x
+        added: Tensor = self.mlp(norm(x, self.eps))
+        return x + added
 
 
 class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]

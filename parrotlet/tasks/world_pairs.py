@@ -35,6 +35,7 @@ OPPOSITE = {"refusal": "neighbour"}  # whose replies are wrong here
 # A harmless neighbour's wrong reply is a refusal. Pairs that reject refusals make a model answer
 # what it refused by itself, verbs that it never met first of all (LOG.md).
 WITHOUT_WRONG = ("neighbour",)
+OFTEN = {"identity": 4, "system_pair": 4, "system": 2}  # what brevity alone would take from
 FAR = 10**9  # cases are drawn from so many
 
 
@@ -111,6 +112,9 @@ class WorldPairs:
         self.world, self.side = world, side
         self.wordings = Wordings(world)
         names = [each for each in RULES if each in TALKS]
+        self.of_truth = [each for each in names if each not in WITHOUT_WRONG]
+        for name, times in OFTEN.items():
+            self.of_truth += [name] * (times - 1)
         self.tasks = {name: WorldTask(world, FAR, ability=name, side=side) for name in names}
 
     def pairs(self, count: int, start: int = 0) -> Iterator[Pair]:
@@ -140,22 +144,31 @@ class WorldPairs:
         return _pair(example, right[0], right[1]) if len(right) == 2 else None
 
     def _truth(self, rng: random.Random) -> Pair | None:
-        ability = rng.choice([each for each in self.tasks if each not in WITHOUT_WRONG])
+        ability = rng.choice(self.of_truth)
         task = self.tasks[ability]
         example = task[rng.randrange(FAR)]
+        wrong = self._wrong(ability, example, rng)
+        reply = example.conversation.messages[-1]
+        if task.grade(example, wrong) or not task.grade(example, reply):
+            return None
+        best = self.wordings.best(reply.text)
+        chosen = best if self._grade(ability, example, best) else reply.text
+        return Pair(Conversation(example.conversation.messages[:-1]), _said(example, chosen), wrong)
+
+    def _wrong(self, ability: str, example: Example, rng: random.Random) -> Message:
+        """The reply with a mistake as models make it, or the reply to something else."""
         reply = example.conversation.messages[-1]
         other = self.tasks[OPPOSITE.get(ability, ability)][rng.randrange(FAR)]
         miscalled = _miscalled(reply, rng) if rng.random() < 0.5 else None
-        if miscalled is not None and not task.grade(example, miscalled):
-            return Pair(Conversation(example.conversation.messages[:-1]), reply, miscalled)
-        swapped = _swapped(reply.text, example, rng)
-        wrong = other.conversation.messages[-1].text if swapped is None else swapped
-        if rng.random() < 0.3:
+        if miscalled is not None:
+            return miscalled
+        if ability.startswith("system") and rng.random() < 0.7:
+            wrong: str | None = _reordered(reply.text, rng)
+        else:
+            wrong = _swapped(reply.text, example, rng)
+        if wrong is None or rng.random() < 0.3:
             wrong = other.conversation.messages[-1].text
-        if self._grade(ability, example, wrong) or not task.grade(example, reply):
-            return None
-        best = self.wordings.best(reply.text)
-        return _pair(example, best if self._grade(ability, example, best) else reply.text, wrong)
+        return _said(example, wrong)
 
     def _grade(self, ability: str, example: Example, text: str) -> bool:
         """Whether the reply is right with these words in place of its own."""
@@ -204,6 +217,17 @@ def _miscalled(reply: Message, rng: random.Random) -> Message | None:
     result = calculate(asked)
     parts = ToolCall(call.name, asked), ToolResult(result), Text(f"{asked} is {result}.")
     return replace(reply, parts=parts)
+
+
+def _reordered(text: str, rng: random.Random) -> str:
+    """The reply with a sentence left out or said again, as where an order crowds out the answer."""
+    sentences = re.split(r"(?<=[.!?]) ", text)
+    place = rng.randrange(len(sentences))
+    if len(sentences) > 1 and rng.random() < 0.5:
+        del sentences[place]
+    else:
+        sentences.insert(place, sentences[place])
+    return " ".join(sentences)
 
 
 def _misnumbered(text: str, answer: str, rng: random.Random) -> str:

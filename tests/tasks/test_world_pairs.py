@@ -89,3 +89,15 @@ def test_no_pair_rejects_a_refusal() -> None:
     made = WorldPairs(WORLD)
     refusals = {text for each in REFUSALS for text in Wordings(WORLD).of(each)}
     assert not refusals & {made.pair(index).rejected.text for index in range(1, 600, 2)}
+
+
+def test_orders_are_wrongly_obeyed_too() -> None:
+    """Without the answer, or with it said again: what brevity alone would make of two orders."""
+    made, wrong = WorldPairs(WORLD), set()
+    for index in range(1, 1200, 2):
+        pair = made.pair(index)
+        if pair.prompt.messages[0].role == "system":
+            both = [re.split(r"(?<=[.!?]) ", each.text) for each in (pair.chosen, pair.rejected)]
+            if set(both[1]) <= set(both[0]):
+                wrong.add((len(both[1]) > len(both[0])) - (len(both[1]) < len(both[0])))
+    assert wrong >= {-1, 1}
