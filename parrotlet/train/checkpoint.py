@@ -262,7 +262,13 @@ def load_weights(model: Model, tensors: Mapping[str, Tensor], origin: Path) -> N
     parameters = dict(model.named_parameters())
     missing, extra = sorted(parameters.keys() - tensors), sorted(tensors.keys() - parameters)
     if missing or extra:
-        raise CheckpointError(f"{origin} does not fit the model: missing {missing}, extra {extra}")
+        names = [
+            f"{len(each)} ({', '.join(each[:3])})" if each else "none" for each in (missing, extra)
+        ]
+        raise CheckpointError(
+            f"{origin} does not fit the model: missing are {names[0]}, too many {names[1]}; "
+            "load it with the version that saved it, or train again"
+        )
     with torch.no_grad():
         for name, parameter in parameters.items():
             if parameter.shape != tensors[name].shape:
