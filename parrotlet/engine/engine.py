@@ -9,7 +9,8 @@ with one prompt read it once (scheduler.py). Several answers to a prompt are req
 `choice`.
 
 One caller owns an engine; it is not for several threads at once. Storage is contiguous slots, all
-of it taken when the engine is made. Not here yet: block tables, compiled decoding.
+of it taken when the engine is made; on a GPU decoding passes are CUDA graphs (recorded.py). Not
+here yet: block tables.
 """
 
 from __future__ import annotations
@@ -45,10 +46,12 @@ class Engine:
         prefill_chunk: int = 256,
         reuse: bool = True,
         quantize: Weights | None = None,
+        record: bool | None = None,
     ) -> None:
         """`slots` requests run at once, the others wait; prompts are read `prefill_chunk` ids a
         step; with `reuse`, what the cache still holds of a prompt is not read again; `quantize`
-        packs the matrices in fewer bytes.
+        packs the matrices in fewer bytes; with `record` decoding takes passes of fixed shapes,
+        which a GPU records (None: on a GPU).
 
         UsageError where the model cannot be as long as `length`, or this machine cannot pack.
         """
@@ -61,7 +64,9 @@ class Engine:
         self._scheduler = Scheduler(
             slots=slots, length=self.length, chunk=prefill_chunk, reuse=reuse
         )
-        self._runner = Runner(model, slots=slots, length=self.length, quantize=quantize)
+        self._runner = Runner(
+            model, slots=slots, length=self.length, quantize=quantize, record=record
+        )
         self.vocab_size = model.config.vocab_size
         self._rows_at_once = max(1, LOGITS_AT_ONCE // self.vocab_size)
         self._sampler = Sampler(slots, self.vocab_size, self._runner.device)

@@ -4,8 +4,6 @@ A decoding step of a small model is mostly overhead: modules, casts, many small 
 weights are cast or packed once, maps of one input are one map, rotations come from a table, and
 nothing is kept for a backward pass. What is computed is what model/ says: the engine's contract
 tests compare both. Anybody who wants to understand a model reads it there.
-
-Not here: compiled passes, and CUDA graphs.
 """
 
 from __future__ import annotations

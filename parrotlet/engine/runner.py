@@ -11,6 +11,7 @@ from torch import Tensor
 from parrotlet.core.errors import UsageError
 from parrotlet.engine.lean import make_lean
 from parrotlet.engine.packed import Weights
+from parrotlet.engine.recorded import Recorded
 from parrotlet.model.cache import KVCache, SlotContext, cache_dtype
 from parrotlet.model.model import Model
 
@@ -19,18 +20,33 @@ class Runner:
     """Runs forward passes for slots, each at its own position."""
 
     def __init__(
-        self, model: Model, *, slots: int, length: int, quantize: Weights | None = None
+        self,
+        model: Model,
+        *,
+        slots: int,
+        length: int,
+        quantize: Weights | None = None,
+        record: bool | None = None,
     ) -> None:
-        """Weights in the dtype that the model computes in are shared with it, others copied."""
+        """Weights in the dtype that the model computes in are shared with it, others copied.
+
+        `record`: decode by passes of fixed shapes; None: where they can be recorded, on a GPU.
+        """
         self.model = model
         self._lean = make_lean(model, quantize)
         self._quantize = quantize
         self.device = self._lean.device
         self._slots = slots
+        self._records = self.device.type == "cuda" if record is None else record
         dtype = cache_dtype(self._lean.dtype, self.device)
         self._cache = KVCache(
-            model.config, slots=slots, length=length, dtype=dtype, device=self.device
+            model.config,
+            slots=slots + self._records,  # one to spare
+            length=length,
+            dtype=dtype,
+            device=self.device,
         )
+        self._recorded = self._recording()
 
     def load_weights(self, model: Model) -> None:
         """Use the weights of `model` from now on; UsageError where its shape is another.
@@ -45,8 +61,12 @@ class Runner:
             )
         self.model = model
         self._lean = make_lean(model, self._quantize)
+        self._recorded = self._recording()
         for slot in range(self._slots):
             self._cache.reset(slot)
+
+    def _recording(self) -> Recorded | None:
+        return Recorded(self._lean, self._cache, spare=self._slots) if self._records else None
 
     @torch.inference_mode()
     def copy(self, source: int, target: int, count: int) -> None:
@@ -58,6 +78,8 @@ class Runner:
         self, ids: Sequence[Sequence[int]], slots: Sequence[int], starts: Sequence[int]
     ) -> Float[Tensor, "B T D"]:
         """Feed each slot a row of ids (all of one length) from its start; their hidden states."""
+        if self._recorded is not None and len(ids[0]) == 1:
+            return self._recorded.feed([id for (id,) in ids], slots, starts)
         rows = torch.tensor(ids, device=self.device)
         context = SlotContext(
             self._cache,

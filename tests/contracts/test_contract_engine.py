@@ -16,6 +16,7 @@ import pytest
 import torch
 
 from parrotlet.core.errors import UsageError
+from parrotlet.engine import recorded
 from parrotlet.engine.engine import Engine
 from parrotlet.engine.request import Event, Request, RequestId, SamplingSettings
 from parrotlet.engine.sampling import Sampler
@@ -440,3 +441,16 @@ def test_what_cannot_work_is_said_at_once() -> None:
         engine.force(0, [1])
     engine.cancel(12)  # ended, or never was: nothing to do
     assert engine.idle and engine.step() == []
+
+
+@every_architecture
+def test_passes_of_fixed_shapes_say_the_same(arch: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a GPU records: rows filled up with a spare slot, places read up to a multiple."""
+    monkeypatch.setattr(recorded, "READ", 8)
+    expected, wanted = plain_answers(arch)
+    engine = Engine(tiny(arch), slots=5, prefill_chunk=7, record=True)
+    assert run(engine, wanted, late=6) == expected
+    sampled = mixed(20)
+    assert run(engine, sampled) == run(Engine(tiny(arch), slots=5), sampled)
+    engine.load_weights(tiny(arch, seed=4))
+    assert run(engine, sampled) == run(Engine(tiny(arch, seed=4), slots=5), sampled)
