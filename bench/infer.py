@@ -33,6 +33,7 @@ from parrotlet.engine.request import Request, SamplingSettings
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.model import Model
+from parrotlet.stages.plan import pair_table
 
 GREEDY = SamplingSettings(temperature=0.0)
 PROMPT = 32
@@ -54,6 +55,7 @@ def shape(arch: str, depth: int, width: int, head: int, vocab: int, context: int
             "head_width": head,
             "mlp_width": 4 * width,
             "tied": arch == "gpt2",
+            "bigrams": pair_table(vocab) if arch == "swift" else 0,
             "norm_eps": 1e-5 if arch == "gpt2" else 1e-6,
         }
     )

@@ -206,7 +206,7 @@ class LeanSwift(Lean):
         added = self._added * x  # to each layer, [L B T D]
         if self._pairs is not None:
             pairs = F.embedding(pair_rows(ids, ctx.previous, config), self._pairs).to(self.dtype)
-            added = torch.addcmul(added, self._paired, pairs)
+            torch.addcmul(added, self._paired, pairs, out=added)
         turn = self._turns.at(ctx.positions)
         for layer, (kept, qkv, values, output, up, down) in enumerate(self._blocks):
             x = torch.addcmul(added[layer], kept, x)

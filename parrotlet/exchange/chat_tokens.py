@@ -20,7 +20,7 @@ from parrotlet.text.template import NATIVE_UNSPACED, Control
 from parrotlet.text.tokenizer import Tokenizer
 
 NOISE = 0.1  # of the spread that rows have around their mean
-ROWS = ("embed.weight", "head.weight")
+ROWS = ("embed.weight", "head.weight", "value_embed.weight")  # how names of tables of tokens end
 
 
 def add_chat_tokens(
@@ -29,8 +29,13 @@ def add_chat_tokens(
     """Shape, tensors and tokenizer with parrotlet's control tokens after the ones there are.
 
     Rows that a padded vocabulary has beyond its tokenizer are used first. UsageError where the
-    tokenizer has a chat template already.
+    tokenizer has a chat template already, or the model a row for every pair of tokens.
     """
+    if config.bigrams >= config.vocab_size**2:
+        raise UsageError(
+            "its table has a row for every pair of tokens, so that it cannot take more; no "
+            "--chat-tokens"
+        )
     template = tokenizer.template
     if chat_template(template) is not None:
         raise UsageError("the tokenizer has control tokens for turns already; no --chat-tokens")
@@ -47,10 +52,14 @@ def add_chat_tokens(
     size = max(config.vocab_size, made.vocab_size)
     first = tokenizer.vocab_size
     grown = {
-        name: _grow(tensor, first, made.vocab_size, size, generator) if name in ROWS else tensor
+        name: _grow(tensor, first, made.vocab_size, size, generator) if _is_table(name) else tensor
         for name, tensor in tensors.items()
     }
     return replace(config, vocab_size=size), grown, made
+
+
+def _is_table(name: str) -> bool:
+    return name in ROWS or name.endswith(f".{ROWS[-1]}")
 
 
 def _grow(rows: Tensor, first: int, last: int, size: int, generator: torch.Generator) -> Tensor:

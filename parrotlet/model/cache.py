@@ -72,7 +72,8 @@ class SlotContext:
         longest: int,
         level: bool = False,
     ) -> None:
-        """`slots`: all different. `longest`: at least max(starts) + T, at most the cache's length.
+        """`slots`: all different, but for one that nobody reads. `longest`: at least max(starts) +
+        T, at most the cache's length.
 
         It bounds what attention reads; given as a number, no device has to be asked for it.
         `level` says that all starts are equal and `longest` is their end: one new token then sees

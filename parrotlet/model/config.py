@@ -55,10 +55,15 @@ class ModelConfig:
             )
         if self.arch == "swift" and self.tied:
             raise UsageError("swift's head is a matrix of its own; set tied to False")
-        if self.bigrams < 0 or (self.bigrams and self.arch != "swift"):
+        if self.bigrams and self.arch != "swift":
             raise UsageError(
-                f"bigrams is {self.bigrams} for {self.arch}; swift has a table of pairs, of one "
-                "row or more, and no other"
+                f"bigrams is {self.bigrams}, and only swift has a table of pairs; leave it out, or "
+                "use swift"
+            )
+        if not 0 <= self.bigrams <= self.vocab_size**2:
+            raise UsageError(
+                f"bigrams is {self.bigrams}; it must be from 0 to the {self.vocab_size**2} pairs "
+                "of the vocabulary"
             )
         if self.arch != "gpt2" and self.head_width % 2:
             raise UsageError(f"head width {self.head_width} is odd; rotary positions need pairs")

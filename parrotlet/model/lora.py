@@ -60,9 +60,10 @@ def add_lora(
         parametrize.register_parametrization(module, "weight", product)
     if new_ids is None:
         return
-    for module in (cast(Any, model).embed, cast(Any, model).head):
-        if module is not None:  # a tied head
-            module.weight.requires_grad_(True).register_hook(_rows_from(new_ids))
+    for name, module in model.named_modules():  # a tied head is none
+        if name in ("embed", "head") or name.endswith(".value_embed"):
+            weight = cast(Any, module).weight
+            weight.requires_grad_(True).register_hook(_rows_from(new_ids))
 
 
 def _rows_from(first: int) -> Callable[[Tensor], Tensor]:

@@ -74,7 +74,8 @@ class ShapeConfig:
     mlp_width: int | None = None
     """Hidden size of the MLP; left out, 4 times the width (qwen3: 8/3 times)."""
     bigrams: int | None = None
-    """Rows of swift's table of pairs of tokens, 0 for none; left out, 5 for each token."""
+    """Rows of swift's table of pairs of tokens, 0 for none; left out, 5 for each token, more where
+    the vocabulary is small."""
     context: int = 256
     """The longest sequence, in tokens."""
 

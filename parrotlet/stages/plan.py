@@ -96,8 +96,8 @@ def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
 
 
 def pair_table(vocab_size: int) -> int:
-    """Rows of swift's table of pairs: every pair of a small vocabulary, five a token of others."""
-    return max(5 * vocab_size, min(vocab_size**2, 8192))
+    """Rows of swift's table of pairs: 5 a token or 8,192, what is more, but one a pair at most."""
+    return min(vocab_size**2, max(5 * vocab_size, 8192))
 
 
 def shape_of(model: ModelConfig) -> ShapeConfig:

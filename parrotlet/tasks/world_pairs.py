@@ -32,8 +32,8 @@ from parrotlet.world.talk_small import SMALL
 
 MANNERS = ("identity", "fact", "unknown", "refusal", "neighbour", "smalltalk")
 OPPOSITE = {"refusal": "neighbour"}  # whose replies are wrong here
-# A harmless neighbour's wrong reply is a refusal. Pairs that reject refusals make a model answer
-# what it refused by itself, verbs that it never met first of all (LOG.md).
+# A harmless neighbour's wrong reply is a refusal. Pairs that prefer an answer to a refusal make a
+# model answer what it refused by itself, verbs that it never met first of all (LOG.md).
 WITHOUT_WRONG = ("neighbour",)
 OFTEN = {"identity": 4, "system_pair": 4, "system": 2}  # what brevity alone would take from
 FAR = 10**9  # cases are drawn from so many

@@ -85,7 +85,11 @@ def check_memory(shape: ShapeConfig, vocab_size: int, free: int | None) -> None:
     raise UsageError(
         f"--depth {shape.depth} needs {needed(shape.depth) / 1e9:,.1f} GB for weights, gradients "
         f"and optimizer, and {free / 1e9:,.1f} GB are free: "
-        + (f"--depth {deepest} would do" if deepest else "take a smaller --width or --vocab-size")
+        + (
+            f"--depth {deepest} would do"
+            if deepest
+            else "take a smaller --width, --vocab-size or --bigrams"
+        )
     )
 
 

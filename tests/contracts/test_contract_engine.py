@@ -450,6 +450,9 @@ def test_passes_of_fixed_shapes_say_the_same(arch: str, monkeypatch: pytest.Monk
     expected, wanted = plain_answers(arch)
     engine = Engine(tiny(arch), slots=5, prefill_chunk=7, record=True)
     assert run(engine, wanted, late=6) == expected
+    shapes = engine._runner._recorded._recordings  # type: ignore[union-attr]
+    assert {rows for rows, _ in shapes} >= {4, 8}, "never filled up"
+    assert len({read for _, read in shapes}) > 3
     sampled = mixed(20)
     assert run(engine, sampled) == run(Engine(tiny(arch), slots=5), sampled)
     engine.load_weights(tiny(arch, seed=4))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import torch
 import transformers
 from test_exchange_ids import pair
 
+from parrotlet.core.errors import UsageError
 from parrotlet.core.runtime import Runtime
 from parrotlet.exchange.chat_tokens import add_chat_tokens
 from parrotlet.exchange.export import export
@@ -29,6 +31,7 @@ from parrotlet.train.checkpoint import (
     load_model,
     load_tensors,
     load_tokenizer,
+    load_weights,
     save_weights,
 )
 
@@ -194,3 +197,20 @@ def test_chat_tokens_use_the_rows_of_a_padded_vocabulary_first() -> None:
     assert torch.equal(found[: words.vocab_size], rows[: words.vocab_size])
     assert torch.equal(found[chat.vocab_size :], rows[chat.vocab_size :])
     assert not torch.equal(found, rows)
+
+
+def test_chat_tokens_of_a_swift_grow_its_tables_of_values(tmp_path: Path) -> None:
+    folder = foreign.saved(tmp_path / "gpt2", foreign.gpt2_model(False), foreign.gpt2_tokenizer())
+    words = load_tokenizer(find(import_folder(folder, tmp_path / "plain")))
+    config = ModelConfig(
+        arch="swift", vocab_size=words.vocab_size, context=64, depth=3, width=48, heads=4,
+        kv_heads=2, head_width=12, mlp_width=100, tied=False, bigrams=2000,
+    )  # fmt: skip
+    model = build_model(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    larger, tensors, _ = add_chat_tokens(config, model.state_dict(), words)
+    assert larger.vocab_size == config.vocab_size + 8
+    load_weights(build_model(larger), tensors, tmp_path)
+    every = replace(config, bigrams=config.vocab_size**2)
+    with pytest.raises(UsageError, match="a row for every pair"):
+        add_chat_tokens(every, model.state_dict(), words)

@@ -33,6 +33,9 @@ GOOD: dict[str, Any] = {
         ({"arch": "gpt2", "kv_heads": 6, "width": 25}, "width 25 is not 6 heads of 4"),
         ({"arch": "gpt2"}, "a key-value head for each of its 6 heads, not 2"),
         ({"arch": "swift"}, "set tied to False"),
+        ({"bigrams": 100}, "bigrams is 100, and only swift has a table of pairs"),
+        ({"arch": "swift", "tied": False, "bigrams": -1}, "bigrams is -1; it must be from 0"),
+        ({"arch": "swift", "tied": False, "bigrams": 10**12}, "must be from 0 to the"),
     ],
 )
 def test_shapes_that_cannot_work(changes: dict[str, Any], told: str) -> None:

@@ -85,7 +85,8 @@ def test_wrong_numbers_are_mistakes_as_models_make_them() -> None:
     assert changes == {-1, 0, 1}
 
 
-def test_no_pair_rejects_a_refusal() -> None:
+def test_no_refusal_is_rejected_for_an_answer() -> None:
+    """Of two wordings of a refusal the longer one is: that is manner."""
     made = WorldPairs(WORLD)
     refusals = {text for each in REFUSALS for text in Wordings(WORLD).of(each)}
     assert not refusals & {made.pair(index).rejected.text for index in range(1, 600, 2)}
