@@ -90,7 +90,7 @@ def test_half_of_the_time_is_for_reading_ones_own_files(folder: Path) -> None:
     whole = {name: each.budget.minutes for name, each in stages_of(DemoConfig()).items()}
     own = stages_of(DemoConfig(data=(folder,)))
     timed = (whole["base"] or 0) + (whole["sft"] or 0)
-    assert [each.budget.minutes for each in own.values()] == [timed / 2] * 2
+    assert [each.budget.minutes for each in own.values()] == pytest.approx([timed / 2] * 2)
     asked = stages_of(DemoConfig(data=(folder,), minutes=8.0))
     assert [each.budget.minutes for each in asked.values()] == [4.0, 4.0]
 
