@@ -22,7 +22,14 @@ from parrotlet.world.records import fingerprint
 FOLDER = Path(__file__).parent.parent / "bands"
 LENGTHS = 1.5  # a run may be this many times longer or shorter than those of the band
 NOT_SETTINGS = ("recipe", "run", "prompts")  # how a run is named and watched
-RHYTHM = ("micro_tokens", "evaluate_every", "save_every", "save_seconds", "sample_seconds")
+RHYTHM = (  # of work and watching; minutes are steps when the run begins: Band.covers
+    "minutes",
+    "micro_tokens",
+    "evaluate_every",
+    "save_every",
+    "save_seconds",
+    "sample_seconds",
+)
 
 Word = Literal["on track", "better", "worse"]
 
