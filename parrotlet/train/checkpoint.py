@@ -262,12 +262,10 @@ def load_weights(model: Model, tensors: Mapping[str, Tensor], origin: Path) -> N
     parameters = dict(model.named_parameters())
     missing, extra = sorted(parameters.keys() - tensors), sorted(tensors.keys() - parameters)
     if missing or extra:
-        names = [
-            f"{len(each)} ({', '.join(each[:3])})" if each else "none" for each in (missing, extra)
-        ]
         raise CheckpointError(
-            f"{origin} does not fit the model: missing are {names[0]}, too many {names[1]}; "
-            "load it with the version that saved it, or train again"
+            f"{origin} does not fit the model: {len(missing)} weights are missing, {len(extra)} too "
+            f"many ({', '.join([*missing, *extra][:3])}); load it with the version that saved it, "
+            "or train again"
         )
     with torch.no_grad():
         for name, parameter in parameters.items():

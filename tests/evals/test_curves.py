@@ -240,6 +240,7 @@ def test_a_band_belongs_to_settings(tmp_path: Path) -> None:
     config = {
         "recipe": "mine", "run": {"seed": 0}, "prompts": ["a"],
         "data": {"data": [str(text)]}, "optim": {"matrix_lr": 0.02},
+        "budget": {"minutes": 5, "batch_tokens": 2048},
     }  # fmt: skip
     stored = {
         "recipe": "mine", "stage": "pretrain", "runs": 3, "steps": [600, 600],
@@ -250,6 +251,10 @@ def test_a_band_belongs_to_settings(tmp_path: Path) -> None:
     found = band_of({**config, "run": {"seed": 7}}, "pretrain", tmp_path)
     assert found is not None
     assert found.at(0.25) == (1.0, 3.0) and found.at(0.75) == (1.0, 2.5) and found.at(2) == (1, 2)
+    longer = {"minutes": 6, "batch_tokens": 2048}
+    assert band_of({**config, "budget": longer}, "pretrain", tmp_path) == found
+    larger = {"minutes": 5, "batch_tokens": 4096}
+    assert band_of({**config, "budget": larger}, "pretrain", tmp_path) is None
     assert band_of({**config, "optim": {"matrix_lr": 0.04}}, "pretrain", tmp_path) is None
     text.write_text("abcd")  # another text
     assert band_of(config, "pretrain", tmp_path) is None
