@@ -263,9 +263,9 @@ def load_weights(model: Model, tensors: Mapping[str, Tensor], origin: Path) -> N
     missing, extra = sorted(parameters.keys() - tensors), sorted(tensors.keys() - parameters)
     if missing or extra:
         raise CheckpointError(
-            f"{origin} does not fit the model: {len(missing)} weights are missing, {len(extra)} too "
-            f"many ({', '.join([*missing, *extra][:3])}); load it with the version that saved it, "
-            "or train again"
+            f"{origin} does not fit the model: {len(missing)} weights are missing and {len(extra)} "
+            f"are not known ({', '.join([*missing, *extra][:3])}); load it with the version that "
+            "saved it, or train again"
         )
     with torch.no_grad():
         for name, parameter in parameters.items():

@@ -295,3 +295,13 @@ def test_a_disk_that_fills_while_writing(saved: Path, monkeypatch: pytest.Monkey
     assert not list(saved.glob("*.tmp-*"))
     assert checkpoints.find(saved).step == 4
     save(saved, state)
+
+
+def test_weights_of_another_version_are_refused() -> None:
+    model = new_state().model
+    weights = {name: each.detach() for name, each in model.named_parameters()}
+    first = next(iter(weights))
+    weights["old.scale"] = weights.pop(first)
+    told = rf"1 weights are missing and 1 are not known \({first}, old\.scale\); load it with"
+    with pytest.raises(CheckpointError, match=told):
+        checkpoints.load_weights(model, weights, Path("run/model.safetensors"))
