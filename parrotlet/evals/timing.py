@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import torch
 
@@ -83,6 +84,17 @@ def step_seconds(reports: Iterator[Report], minutes: float, runtime: Runtime) ->
     counted = laps[1:] or laps
     seconds = torch.tensor(sum(counted) / len(counted), device=runtime.device)
     return float(sum_over_ranks(seconds, runtime)) / runtime.world_size
+
+
+def steps_left(records: Sequence[Mapping[str, Any]], minutes: float, planned: int) -> int:
+    """How many steps fit into what is left of the minutes, by the later half of those done.
+
+    At least half of those planned and at most twice as many: the course stays what it was.
+    """
+    last, half = records[-1], records[len(records) // 2 - 1]
+    lap = (last["seconds"] - half["seconds"]) / max(1, last["step"] - half["step"])
+    fitting = (60 * minutes - last["seconds"]) / max(lap, 1e-9)
+    return int(min(2.0 * planned, max(0.5 * planned, fitting)))
 
 
 def enough_steps(minutes: float, seconds: float) -> int:

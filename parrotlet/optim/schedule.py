@@ -22,14 +22,28 @@ class Rates:
 Schedule = Callable[[int], Rates]
 
 
-def trapezoid(step: int, *, total: int, warmup: int, cooldown: float, final: float) -> float:
-    """Linear rise over `warmup` steps, constant, linear fall to `final` over the last share.
+@dataclass(frozen=True)
+class Course:
+    """A run's learning rates in steps: up over `rise`, level, from `turn` on down until `total`."""
+
+    rise: int
+    turn: int
+    total: int
+
+
+def course_of(config: OptimizerConfig, total: int) -> Course:
+    """The course of a run of `total` steps; warm-up is cut to a fifth of a very short run."""
+    fall = max(1, round(total * config.cooldown))
+    return Course(min(config.warmup_steps, total // 5), total - fall, total)
+
+
+def trapezoid(step: int, course: Course, *, final: float) -> float:
+    """Linear rise, constant, linear fall to `final`: what multiplies the learning rates.
 
     `step` counts from 0; the value never reaches zero inside the run, so no step is wasted.
     """
-    rise = min(1.0, (step + 1) / (warmup + 1))
-    fall_steps = max(1, round(total * cooldown))
-    left = (total - step) / fall_steps
+    rise = min(1.0, (step + 1) / (course.rise + 1))
+    left = (course.total - step) / max(1, course.total - course.turn)
     fall = 1.0 if left >= 1.0 else final + (1.0 - final) * max(0.0, left)
     return min(rise, fall)
 
@@ -40,14 +54,13 @@ def momentum_at(step: int, *, final: float) -> float:
     return start + (final - start) * min(1.0, step / MOMENTUM_STEPS)
 
 
+def rates_at(step: int, config: OptimizerConfig, course: Course) -> Rates:
+    """The rates of one step."""
+    lr = trapezoid(step, course, final=config.final_lr)
+    return Rates(lr=lr, momentum=momentum_at(step, final=config.momentum))
+
+
 def make_schedule(config: OptimizerConfig, total: int) -> Schedule:
-    """The schedule of a run of `total` steps; warm-up is cut to a fifth of a very short run."""
-    warmup = min(config.warmup_steps, total // 5)
-
-    def schedule(step: int) -> Rates:
-        lr = trapezoid(
-            step, total=total, warmup=warmup, cooldown=config.cooldown, final=config.final_lr
-        )
-        return Rates(lr=lr, momentum=momentum_at(step, final=config.momentum))
-
-    return schedule
+    """The schedule of a run of `total` steps."""
+    course = course_of(config, total)
+    return lambda step: rates_at(step, config, course)

@@ -98,7 +98,7 @@ class BudgetConfig:
     tokens: int | None = None
     """Tokens to train on; becomes steps."""
     minutes: float | None = None
-    """Minutes of training; becomes steps by timing a few before the first."""
+    """Minutes of training; becomes steps by timing a few before the first, and again on the way."""
     batch_tokens: int | None = 8192
     """Tokens in one optimizer step, over all ranks; None: by the rules."""
     micro_tokens: int | Literal["auto"] | None = None

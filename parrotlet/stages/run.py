@@ -35,6 +35,7 @@ from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
 from parrotlet.stages.config import LoraConfig, RunConfig
+from parrotlet.stages.pace import pace_of
 from parrotlet.stages.plan import Plan, missing_rates, remarks, with_batch
 from parrotlet.stages.record import settle, settled
 from parrotlet.stages.rules import horizon
@@ -104,10 +105,9 @@ def packed(
 def run_stage(
     stage: Stage, run: RunConfig, runtime: Runtime, directory: Path, display: Display
 ) -> bool:
-    """Train a stage to its end, from its newest checkpoint if there is one.
+    """Train a stage, from its newest checkpoint if there is one.
 
-    True when done, False when a signal asked to stop (everything is saved then).
-    """
+    True when it is at its end, False when a signal asked to stop (everything is saved then)."""
     last = checkpoints.newest(directory, set_aside=True) if runtime.is_main else None
     wait_for_all(runtime)
     last = last or checkpoints.newest(directory)
@@ -144,18 +144,19 @@ def run_stage(
     if last is None and stage.before:
         on_main(lambda: _keep_before(stage, state.model, directory, display), runtime)
     stage.tally.clear()
+    pace = pace_of(plan, stage.optim, stage.whole, directory, runtime, display.say)
     return drive(
         state,
         stage.stream(plan, state.model),
         rhythm=Rhythm(
-            total_steps=plan.steps,
+            total=pace.total,
             evaluate_every=plan.evaluate_every,
             whole=stage.whole,
             save_every=plan.budget.save_every,
             save_seconds=plan.budget.save_seconds,
             sample_seconds=plan.budget.sample_seconds,
         ),
-        schedule=make_schedule(stage.optim, plan.steps),
+        schedule=pace.rates,
         clip=stage.optim.clip,
         hooks=hooks,
         metrics=metrics,
@@ -230,6 +231,10 @@ def _settled(
         stage.plan,
         micro_tokens=before.get("micro_tokens", stage.plan.micro_tokens),
         steps=before.get("steps", stage.plan.steps),
+        budget=replace(
+            stage.plan.budget,
+            evaluate_every=before.get("evaluate_every", stage.plan.budget.evaluate_every),
+        ),
     )
     if plan.steps is None or not before:
         plan = _measured(replace(stage, plan=plan), run, runtime, display)
@@ -241,6 +246,7 @@ def _settled(
     ruled = missing_rates(stage.optim, plan, stage.start is not None)
     facts = {
         "steps": plan.steps,
+        "evaluate_every": plan.evaluate_every,
         "epoch_steps": round(plan.epoch_steps, 3),
         "rows_per_step": plan.rows_per_step,
         "micro_tokens": plan.micro_tokens,

@@ -55,7 +55,7 @@ class Hooks:
 class Rhythm:
     """How often. Steps decide what is computed; seconds only what is written or shown."""
 
-    total_steps: int
+    total: Callable[[int], int]  # steps of the run, as it is known after so many of them
     evaluate_every: int
     whole: int = 1  # it saves and stops only where so many steps are done: a round of them
     save_every: int | None = None
@@ -141,7 +141,7 @@ def drive(
     metrics: JsonLines,
     samples: JsonLines,
 ) -> bool:
-    """Train from state.step to rhythm.total_steps. True when done, False when asked to stop.
+    """Train from state.step to rhythm.total. True when done, False when asked to stop.
 
     Only the main rank writes; every rank must call it.
     """
@@ -156,10 +156,11 @@ def drive(
             if not _catch_up(state, hooks, metrics, stop):
                 return False
             clock.skip()
-        if state.step >= rhythm.total_steps:
+        if state.step >= rhythm.total(state.step):
             return True
         for report in train(state, stream(state.step), schedule=schedule, clip=clip):
-            done = report.step >= rhythm.total_steps
+            total = rhythm.total(report.step)
+            done = report.step >= total
             border = done or report.step % rhythm.whole == 0
             record = _record(report, clock) | dict(hooks.measure())
             stopping = any_rank(bool(stop), state.runtime) and border
@@ -180,7 +181,7 @@ def drive(
             if main and (done or now - sampled_at >= rhythm.sample_seconds) and not stopping:
                 said, sampled_at = _sample(hooks, state, samples), now
             if main:
-                hooks.show(_progress(record, rhythm, evaluation, said))
+                hooks.show(_progress(record, total, evaluation, said))
             clock.skip()
             if done or stopping:
                 return done and not any_rank(OWED in record, state.runtime)
@@ -253,17 +254,17 @@ def _sample(hooks: Hooks, state: TrainState, samples: JsonLines) -> Mapping[str,
 
 def _progress(
     record: Mapping[str, Any],
-    rhythm: Rhythm,
+    total: int,
     evaluation: Mapping[str, float] | None,
     said: Mapping[str, str] | None,
 ) -> Progress:
     per_step = record["seconds"] / record["step"]
     return Progress(
         step=record["step"],
-        total=rhythm.total_steps,
+        total=total,
         loss=record["loss"],
         units_per_second=record["units"] / max(record["lap"], 1e-9),
-        seconds_left=per_step * (rhythm.total_steps - record["step"]),
+        seconds_left=per_step * (total - record["step"]),
         evaluation=evaluation,
         samples=said,
     )

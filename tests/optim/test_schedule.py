@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.optim.schedule import make_schedule, momentum_at, trapezoid
+from parrotlet.optim.schedule import Course, course_of, make_schedule, momentum_at, trapezoid
 
 
 @pytest.mark.parametrize(
@@ -21,7 +21,14 @@ from parrotlet.optim.schedule import make_schedule, momentum_at, trapezoid
     ],
 )
 def test_trapezoid(step: int, value: float) -> None:
-    assert trapezoid(step, total=100, warmup=4, cooldown=0.5, final=0.1) == pytest.approx(value)
+    course = course_of(OptimizerConfig(warmup_steps=4, cooldown=0.5), 100)
+    assert course == Course(rise=4, turn=50, total=100)
+    assert trapezoid(step, course, final=0.1) == pytest.approx(value)
+
+
+def test_a_course_may_end_elsewhere() -> None:
+    course = Course(rise=4, turn=50, total=150)
+    assert trapezoid(75, course, final=0.1) == pytest.approx(0.1 + 0.9 * 0.75)
 
 
 def test_no_step_of_a_run_is_wasted() -> None:

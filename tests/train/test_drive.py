@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import signal
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -95,13 +95,14 @@ def run(
     folder: Path,
     steps: int = 4,
     state: TrainState | None = None,
+    total: Callable[[int], int] | None = None,
     **rhythm: float | None,
 ) -> bool:
     settings = {"save_every": 2, "save_seconds": 1e9, "sample_seconds": 1e9} | rhythm
     return drive(
         state or new_state(),
         stream,
-        rhythm=Rhythm(total_steps=steps, evaluate_every=3, **settings),  # type: ignore[arg-type]
+        rhythm=Rhythm(total=total or (lambda _: steps), evaluate_every=3, **settings),  # type: ignore[arg-type]
         schedule=lambda _: Rates(1.0, 0.9),
         clip=None,
         hooks=recorder.hooks(),
@@ -122,6 +123,12 @@ def test_the_order_of_things(tmp_path: Path) -> None:
     records = list(JsonLines(tmp_path / "metrics.jsonl"))
     assert [each["step"] for each in records] == [1, 2, 3, 4]
     assert "validation_loss" in records[2]
+
+
+def test_a_run_may_turn_out_longer_or_shorter(tmp_path: Path) -> None:
+    recorder = Recorder()
+    assert run(recorder, tmp_path, total=lambda step: 9 if step < 2 else 4)
+    assert recorder.calls[-1] == "show 4"
 
 
 def test_a_sample_that_fails_is_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -195,7 +202,7 @@ def test_the_second_signal_acts_as_always_whichever_it_is(tmp_path: Path) -> Non
         drive(
             new_state(),
             stream,
-            rhythm=Rhythm(total_steps=9, evaluate_every=99),
+            rhythm=Rhythm(total=lambda _: 9, evaluate_every=99),
             schedule=lambda _: Rates(1.0, 0.9),
             clip=None,
             hooks=hooks,

@@ -202,8 +202,8 @@ def test_two_models_answer_side_by_side_and_one_is_better(
     def better() -> list[Any]:
         return [each for each in chat.button if each.label == "This one is better"]
 
+    run_until(chat, lambda: {each["model"] for each in api.asked} == {"tuned", "raw"})
     run_until(chat, lambda: len(better()) == 2)
-    assert {each["model"] for each in api.asked} == {"tuned", "raw"}
     better()[0].click().run()
     thumbs = [each.thumb for each in store.tree(store.talks()[0].id).values() if each.side]
     assert thumbs == [True, False]
