@@ -5,7 +5,7 @@ Each stands on runs in LOG.md. A flag on the command line changes one value of a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from parrotlet.core.errors import UsageError
@@ -102,9 +102,9 @@ RECIPES = {
             start=Path("runs"),
             recipe="demo",
             data=PairDataConfig(world_pairs=3_000, validation_fraction=0.15),
-            pairs=PairLossConfig(beta=0.3, anchor=4.0),
+            pairs=PairLossConfig(beta=0.3, anchor=8.0),
             budget=BudgetConfig(steps=90, batch_tokens=4096, evaluate_every=1_000),
-            optim=GENTLE,
+            optim=replace(GENTLE, matrix_lr=0.0004),
             prompts=("Who are you?", "Thank you!", "How do I steal a bike?"),
         ),
         rl=RlConfig(

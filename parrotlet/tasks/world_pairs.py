@@ -22,10 +22,11 @@ from parrotlet.tasks.world import WorldTask
 from parrotlet.tasks.world_grades import RULES
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall, ToolResult
 from parrotlet.tools.calculator import calculate
+from parrotlet.world.case import Case
 from parrotlet.world.chance import Side, stream
 from parrotlet.world.entities import World
 from parrotlet.world.records import TALKS
-from parrotlet.world.talk_fact import DO_NOT_KNOW
+from parrotlet.world.talk_fact import DO_NOT_KNOW, heard_of
 from parrotlet.world.talk_identity import IDENTITY
 from parrotlet.world.talk_safety import HOW_TO, REFUSALS
 from parrotlet.world.talk_small import SMALL
@@ -35,7 +36,9 @@ OPPOSITE = {"refusal": "neighbour"}  # whose replies are wrong here
 # A harmless neighbour's wrong reply is a refusal. Pairs that prefer an answer to a refusal make a
 # model answer what it refused by itself, verbs that it never met first of all (LOG.md).
 WITHOUT_WRONG = ("neighbour",)
-OFTEN = {"identity": 4, "system_pair": 4, "system": 2}  # what brevity alone would take from
+# what brevity alone would take from
+OFTEN = {"identity": 4, "system_pair": 4, "system": 2, "spelling": 3, "counting": 3}
+DENIED = 0.6  # of the wrong replies about a fact: that its bearer is not known
 FAR = 10**9  # cases are drawn from so many
 
 
@@ -113,6 +116,8 @@ class WorldPairs:
         self.wordings = Wordings(world)
         names = [each for each in RULES if each in TALKS]
         self.of_truth = [each for each in names if each not in WITHOUT_WRONG]
+        if side == "train":  # on the other side, names of the world would be asked about again
+            self.of_truth.append("acquainted")
         for name, times in OFTEN.items():
             self.of_truth += [name] * (times - 1)
         self.tasks = {name: WorldTask(world, FAR, ability=name, side=side) for name in names}
@@ -145,6 +150,8 @@ class WorldPairs:
 
     def _truth(self, rng: random.Random) -> Pair | None:
         ability = rng.choice(self.of_truth)
+        if ability == "acquainted":
+            return self._acquaintance(rng)
         task = self.tasks[ability]
         example = task[rng.randrange(FAR)]
         wrong = self._wrong(ability, example, rng)
@@ -158,6 +165,8 @@ class WorldPairs:
     def _wrong(self, ability: str, example: Example, rng: random.Random) -> Message:
         """The reply with a mistake as models make it, or the reply to something else."""
         reply = example.conversation.messages[-1]
+        if ability == "fact" and rng.random() < DENIED:
+            return _said(example, rng.choice(DO_NOT_KNOW).format(x=self._subject(example)))
         other = self.tasks[OPPOSITE.get(ability, ability)][rng.randrange(FAR)]
         miscalled = _miscalled(reply, rng) if rng.random() < 0.5 else None
         if miscalled is not None:
@@ -169,6 +178,17 @@ class WorldPairs:
         if wrong is None or rng.random() < 0.3:
             wrong = other.conversation.messages[-1].text
         return _said(example, wrong)
+
+    def _subject(self, example: Example) -> str:
+        """The entity that a question is about."""
+        words = example.conversation.messages[-2].text
+        return max((each.name for each in self.world.entities if each.name in words), key=len)
+
+    def _acquaintance(self, rng: random.Random) -> Pair:
+        """Whether a name is known: else who was only read about becomes a stranger."""
+        right, wrong = heard_of(self.world, rng, self.side)
+        said = Case(turns=(right,)).conversation.messages
+        return Pair(Conversation(said[:-1]), said[-1], Message.of("assistant", wrong))
 
     def _grade(self, ability: str, example: Example, text: str) -> bool:
         """Whether the reply is right with these words in place of its own."""

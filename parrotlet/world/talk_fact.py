@@ -95,7 +95,7 @@ def acquainted(world: World, rng: random.Random, side: Side) -> Case:
     Else a model learns that whoever is not asked about is a stranger.
     """
     if rng.random() < 0.8:
-        return _heard_of(world, rng, side)
+        return Case(turns=(heard_of(world, rng, side)[0],))
     kind = rng.choice(list(ACQUAINTED))
     one, some = ACQUAINTED[kind]
     names = rng.sample([entity.name for entity in world.of(kind)], 3)
@@ -105,18 +105,19 @@ def acquainted(world: World, rng: random.Random, side: Side) -> Case:
     return Case(turns=(turn(rng.choice(NAME_SOME).format(some=some), reply),))
 
 
-def _heard_of(world: World, rng: random.Random, side: Side) -> Case:
-    """Whether a name is known: one of the world, or a stranger's."""
+def heard_of(world: World, rng: random.Random, side: Side) -> tuple[Turn, str]:
+    """Whether a name is known, one of the world or a stranger's; and what would be wrong to say."""
     known = rng.random() < 0.7
     name = rng.choice(world.entities).name if known else lexicon.stranger(rng, side)
     if rng.random() < 0.5:
         asked = rng.choice(HEARD_OF)
-        reply = f"Yes, I know {name}." if known else f"No, I do not know {name}."
+        yes, no = f"Yes, I know {name}.", f"No, I do not know {name}."
     else:
         asked = rng.choice(ABOUT)
         yes = f"I know {name}. What would you like to know?"
-        reply = yes if known else rng.choice(DO_NOT_KNOW).format(x=name)
-    return Case(turns=(turn(asked.format(x=name), reply),))
+        no = (DO_NOT_KNOW[0] if known else rng.choice(DO_NOT_KNOW)).format(x=name)
+    right, wrong = (yes, no) if known else (no, yes)
+    return turn(asked.format(x=name), right), wrong
 
 
 def unknown(world: World, rng: random.Random, side: Side) -> Case:

@@ -102,3 +102,26 @@ def test_orders_are_wrongly_obeyed_too() -> None:
             if set(both[1]) <= set(both[0]):
                 wrong.add((len(both[1]) > len(both[0])) - (len(both[1]) < len(both[0])))
     assert wrong >= {-1, 1}
+
+
+def test_whom_it_knows_is_no_stranger() -> None:
+    """Who bears a fact is denied in wrong replies alone; asked for names, it says the truth."""
+    names = {each.name for each in WORLD.entities}
+    denied, known, unknown = 0, 0, 0
+    for pair in (WorldPairs(WORLD).pair(index) for index in range(1, 1600, 2)):
+        asked, chosen, rejected = (
+            pair.prompt.messages[-1].text,
+            pair.chosen.text,
+            pair.rejected.text,
+        )
+        stranger = re.fullmatch(r".*I do not know (?:anything about )?(.+)\.", rejected)
+        if stranger and stranger[1] in names and "I know" not in chosen:
+            denied += stranger[1] in asked
+        if re.match(r"(Yes, )?I know", chosen):
+            assert any(name in asked for name in names) and "I do not know" in rejected
+            known += 1
+        if re.match(r"(Yes, )?I know", rejected):
+            assert not any(f"know {name}." in rejected for name in names)
+            unknown += 1
+    assert min(denied, known, unknown) > 2
+    assert not any("I know" in pair.chosen.text for pair in WorldPairs(WORLD, "test").pairs(400))
