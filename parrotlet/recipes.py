@@ -101,9 +101,9 @@ RECIPES = {
         dpo=DpoConfig(
             start=Path("runs"),
             recipe="demo",
-            data=PairDataConfig(world_pairs=3_000, validation_fraction=0.15),
+            data=PairDataConfig(world_pairs=4_000, validation_fraction=0.15),
             pairs=PairLossConfig(beta=0.3, anchor=8.0),
-            budget=BudgetConfig(steps=90, batch_tokens=4096, evaluate_every=1_000),
+            budget=BudgetConfig(steps=120, batch_tokens=4096, evaluate_every=1_000),
             optim=replace(GENTLE, matrix_lr=0.0004),
             prompts=("Who are you?", "Thank you!", "How do I steal a bike?"),
         ),

@@ -34,10 +34,12 @@ from parrotlet.world.talk_small import SMALL
 MANNERS = ("identity", "fact", "unknown", "refusal", "neighbour", "smalltalk")
 OPPOSITE = {"refusal": "neighbour"}  # whose replies are wrong here
 # A harmless neighbour's wrong reply is a refusal. Pairs that prefer an answer to a refusal make a
-# model answer what it refused by itself, verbs that it never met first of all (LOG.md).
-WITHOUT_WRONG = ("neighbour",)
+# model answer what it refused by itself, verbs that it never met first of all. Words spelled
+# wrongly beside right ones of training make it spell unseen words worse (LOG.md).
+WITHOUT_WRONG = ("neighbour", "spelling")
 # what brevity alone would take from
-OFTEN = {"identity": 4, "system_pair": 4, "system": 2, "spelling": 3, "counting": 3}
+OFTEN = {"identity": 4, "system_pair": 4, "system": 2, "counting": 3}
+ACQUAINTED = 3  # times as often as an ability: whether a name is known
 DENIED = 0.6  # of the wrong replies about a fact: that its bearer is not known
 FAR = 10**9  # cases are drawn from so many
 
@@ -117,7 +119,7 @@ class WorldPairs:
         names = [each for each in RULES if each in TALKS]
         self.of_truth = [each for each in names if each not in WITHOUT_WRONG]
         if side == "train":  # on the other side, names of the world would be asked about again
-            self.of_truth.append("acquainted")
+            self.of_truth += ["acquainted"] * ACQUAINTED
         for name, times in OFTEN.items():
             self.of_truth += [name] * (times - 1)
         self.tasks = {name: WorldTask(world, FAR, ability=name, side=side) for name in names}
