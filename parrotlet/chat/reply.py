@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
 from contextlib import closing
+from dataclasses import replace
 from typing import Any
 
 from parrotlet.chat.answer import Answer, GenerateSettings, drive
@@ -61,23 +62,32 @@ def replies(
     tools: Mapping[str, Tool],
     *,
     filters: Filters | None = None,
+    apart: bool = False,
     watch: Callable[[Iterable[Any]], Iterable[Any]] = iter,
 ) -> list[Message]:
     """The answer to each conversation, as many at once as the engine has slots.
 
+    apart: the seed of the n-th (from 0) is n more than that given, so that they are independent.
     watch: what the pieces go through, which may end it by an exception.
     """
     screened = [screen(each, filters) for each in conversations]
     said: list[list[Piece]] = [list(each.refusal) for each in screened]
     places = [index for index, each in enumerate(screened) if not each.refusal]
+    drawn = [_drawn(settings, place * apart) for place in places]
     answers = [
-        _prepare(engine, tokenizer, screened[place], settings, tools, filters)[0]
-        for place in places
+        _prepare(engine, tokenizer, screened[place], each, tools, filters)[0]
+        for place, each in zip(places, drawn, strict=True)
     ]
     with closing(drive(engine, answers)) as pieces:
         for index, piece in watch(pieces):
             said[places[index]].append(piece)
     return [fold(each) for each in said]
+
+
+def _drawn(settings: GenerateSettings, place: int) -> GenerateSettings:
+    """The settings, with a seed that is so much more."""
+    sampling = settings.sampling
+    return replace(settings, sampling=replace(sampling, seed=sampling.seed + place))
 
 
 def fit(

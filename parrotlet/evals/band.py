@@ -2,7 +2,8 @@
 
 A band belongs to settings, not to a name: it is made from several seeds by bench/band.py, keeps
 the settings of those runs, and is not applied to a run with others. It is a function of the share
-of the run that is done, since the schedule is; runs much longer or shorter are not compared.
+of the run that is done, since the schedule is: where a run's rates began to fall at another share
+(stages/pace.py), so does its band. Runs much longer or shorter are not compared.
 Torch-free.
 """
 
@@ -11,7 +12,7 @@ from __future__ import annotations
 import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -57,6 +58,22 @@ class Band:
             for side in (1, 2)
         )
         return low, high
+
+    def turned(self, turn: float | None) -> Band:
+        """The band of a run whose rates fall from another share of it on, where that is given."""
+        if turn is None:
+            return self
+        level: float = 1.0 - self.settings["optim"]["cooldown"]
+        if not 0 < level < 1:
+            return self
+
+        def moved(share: float) -> float:
+            if share <= level:
+                return share * turn / level
+            return turn + (share - level) * (1 - turn) / (1 - level)
+
+        points = tuple((moved(share), low, high) for share, low, high in self.points)
+        return replace(self, points=points)
 
     def covers(self, total: int) -> bool:
         """Whether a run of so many steps can be compared."""
@@ -126,6 +143,12 @@ def band_of(config: Mapping[str, Any] | None, stage: str, folder: Path = FOLDER)
         return None
     band = band_for(config.get("recipe", ""), stage, folder)
     return band if band is not None and band.settings == settings_of(config) else None
+
+
+def band_of_curve(curve: Curve) -> Band | None:
+    """The band of a run as it went."""
+    band = band_of(curve.config, curve.verb)
+    return None if band is None else band.turned(curve.turn)
 
 
 def judge(losses: Sequence[float], step: int, total: int, band: Band | None) -> Verdict | None:

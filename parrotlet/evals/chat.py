@@ -63,7 +63,7 @@ def run_task(
     examples = [task[index] for index in range(min(limit or len(task), len(task)))]
     asked = [index for index, each in enumerate(examples) if _fits(engine, tokenizer, each)]
     prompts = [examples[index].prompt for index in asked]
-    said = replies(engine, tokenizer, prompts, settings, tools, watch=watch)
+    said = replies(engine, tokenizer, prompts, settings, tools, apart=True, watch=watch)
     answers = dict(zip(asked, said, strict=True))
     found = graded(task, [(examples[index], reply) for index, reply in answers.items()])
     grades = {index: grade for index, (grade, _) in zip(answers, found, strict=True)}

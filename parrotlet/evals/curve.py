@@ -31,6 +31,7 @@ class Curve:
     epoch_steps: float | None = None  # steps that read the data once, where that is known
     verb: str = "pretrain"
     config: Mapping[str, Any] | None = None  # as in recipe.json
+    turn: float | None = None  # share from which rates fall, where steps were counted again
 
     @cached_property
     def steps(self) -> list[int]:
@@ -109,6 +110,7 @@ def read_curve(directory: Path) -> Curve:
     if not records:
         raise RunError(f"{directory} has no curve yet: {METRICS} is missing or empty")
     recipe = read_json(directory / RECIPE) if (directory / RECIPE).exists() else {}
+    course = recipe.get("course")
     return Curve(
         name=directory.name,
         records=records,
@@ -116,6 +118,7 @@ def read_curve(directory: Path) -> Curve:
         epoch_steps=recipe.get("epoch_steps"),
         verb=recipe.get("verb", "pretrain"),
         config=recipe.get("config"),
+        turn=course["turn"] / course["total"] if course else None,
     )
 
 

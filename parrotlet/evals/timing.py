@@ -89,8 +89,11 @@ def step_seconds(reports: Iterator[Report], minutes: float, runtime: Runtime) ->
 def steps_left(records: Sequence[Mapping[str, Any]], minutes: float, planned: int) -> int:
     """How many steps fit into what is left of the minutes, by the later half of those done.
 
-    At least half of those planned and at most twice as many: the course stays what it was.
+    At least half of those planned and at most twice as many: the course stays what it was. As
+    planned where too few records are left to say.
     """
+    if len(records) < LEAST_STEPS:
+        return planned
     last, half = records[-1], records[len(records) // 2 - 1]
     lap = (last["seconds"] - half["seconds"]) / max(1, last["step"] - half["step"])
     fitting = (60 * minutes - last["seconds"]) / max(lap, 1e-9)

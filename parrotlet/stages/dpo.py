@@ -160,7 +160,8 @@ def _prepare_pairs(
         kept: list[RenderedPair] = [item for item, _ in fitted if item is not None]
         if not kept:
             raise DataError(
-                f"none of {len(pairs)} pairs fits into {context} tokens; use a longer --context"
+                f"none of {len(pairs)} pairs fits into {context} tokens; use a longer --context, "
+                "or a model that was trained with one"
             )
         rows = pack_pairs(kept, context)
         rows.save(directory / side, key)

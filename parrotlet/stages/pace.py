@@ -24,6 +24,8 @@ from parrotlet.stages.plan import Plan
 from parrotlet.stages.record import settle, settled
 from parrotlet.train.parallel import on_main, sum_over_ranks
 
+LATEST = 0.9  # of a run: with a shorter cool-down there is nothing left to count
+
 
 @dataclass
 class Pace:
@@ -41,12 +43,14 @@ class Pace:
         """The rates of a step."""
         return rates_at(step, self.optim, self.course)
 
-    def total(self, step: int) -> int:
-        """How many steps there are, asked on every rank after `step` of them."""
-        turn = -(-self.course.turn // self.whole) * self.whole
-        if self.minutes is not None and step == turn >= LEAST_STEPS:
+    def at(self, step: int) -> Course:
+        """The course as it is known after `step` steps, asked on every rank.
+
+        At the turn it counts again and writes to recipe.json.
+        """
+        if self.minutes is not None and step == self.course.turn:
             self._count_again(self.minutes, step)
-        return self.course.total
+        return self.course
 
     def _count_again(self, minutes: float, step: int) -> None:
         left = torch.zeros(1, dtype=torch.long, device=self.runtime.device)
@@ -55,11 +59,11 @@ class Pace:
             left += steps_left(records, minutes, self.course.total - step)
         rest = int(sum_over_ranks(left, self.runtime))
         before, total = self.course.total, -(-(step + rest) // self.whole) * self.whole
-        self.course, self.minutes = replace(self.course, turn=step, total=total), None
+        self.course, self.minutes = replace(self.course, total=total), None
         facts = {"steps": total, "course": asdict(self.course)}
         on_main(lambda: settle(self.directory, facts), self.runtime)
         if total != before:
-            self.say(f"{minutes:.2g} minutes are {total:,} steps, not {before:,}, at this pace")
+            self.say(f"at this pace {total:,} steps, not {before:,}, for {minutes:g} minutes")
 
 
 def pace_of(
@@ -73,10 +77,13 @@ def pace_of(
     """The pace of a run: the course that recipe.json keeps, or the plan's."""
     assert plan.steps is not None
     kept = settled(directory).get("course")
+    course = Course(**kept) if kept else course_of(optim, plan.steps)
+    turn = -(-course.turn // whole) * whole  # a run is stopped, and so counted, between rounds
+    counted = not kept and plan.budget.minutes and LEAST_STEPS <= turn <= LATEST * course.total
     return Pace(
         optim=optim,
-        course=Course(**kept) if kept else course_of(optim, plan.steps),
-        minutes=None if kept else plan.budget.minutes,
+        course=replace(course, turn=turn) if counted else course,
+        minutes=plan.budget.minutes if counted else None,
         whole=whole,
         directory=directory,
         runtime=runtime,

@@ -1,4 +1,4 @@
-"""recipe.json: what a run was asked for, and what was settled when it began.
+"""recipe.json: what a run was asked for, and what was settled when it began and on its way.
 
 What is settled (steps, rows in a step, dtype, threads) is part of the result's bits, so a resumed
 run takes it from here, whatever the machine, the number of ranks or the environment would give.
@@ -124,7 +124,8 @@ def key_of(
 
 
 def settle(directory: Path, facts: Mapping[str, Any]) -> None:
-    """Add to recipe.json what a run settles before its first step."""
+    """Add to recipe.json what a run settles: before its first step, and where steps are counted
+    again."""
     path = directory / RECIPE
     write_json(path, {**read_json(path), **facts})
 

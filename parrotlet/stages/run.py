@@ -105,9 +105,9 @@ def packed(
 def run_stage(
     stage: Stage, run: RunConfig, runtime: Runtime, directory: Path, display: Display
 ) -> bool:
-    """Train a stage, from its newest checkpoint if there is one.
-
-    True when it is at its end, False when a signal asked to stop (everything is saved then)."""
+    """Train a stage from its newest checkpoint, if there is one, to its end: True; False when a
+    signal asked to stop (everything is saved then).
+    """
     last = checkpoints.newest(directory, set_aside=True) if runtime.is_main else None
     wait_for_all(runtime)
     last = last or checkpoints.newest(directory)
@@ -149,7 +149,7 @@ def run_stage(
         state,
         stage.stream(plan, state.model),
         rhythm=Rhythm(
-            total=pace.total,
+            course=pace.at,
             evaluate_every=plan.evaluate_every,
             whole=stage.whole,
             save_every=plan.budget.save_every,

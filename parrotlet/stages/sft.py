@@ -99,8 +99,9 @@ def prepare_rows(
             items += document_items(config, tokenizer, context)
         packed = pack_rows(items, context)
         packed.save(directory / name, key)
+        kept = len(members) - dropped
         display.say(
-            f"{name}: {len(members):,} conversations in {len(packed):,} rows of {context} tokens"
+            f"{name}: {kept:,} conversations in {len(packed):,} rows of {context} tokens"
             + (f"; {cut} cut at a turn to fit" if cut else "")
             + (f"; {dropped} left out, whose first answer is too long" if dropped else "")
         )
@@ -190,7 +191,8 @@ def fit(
         items.append(rendered)
     if not items:
         raise DataError(
-            f"none of {len(talk)} conversations fits into {context} tokens; use a longer --context"
+            f"none of {len(talk)} conversations fits into {context} tokens; use a longer "
+            "--context, or a model that was trained with one"
         )
     return items, cut, dropped
 

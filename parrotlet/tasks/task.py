@@ -62,14 +62,14 @@ def graded(
     any words). TrainingError for a grader that fails, hangs or grades oddly.
     """
     found: list[tuple[Any, bool]] = []  # a grade may be anything yet
-    failures: list[Exception] = []
+    failures: list[BaseException] = []
 
     def work() -> None:
         try:
             for example, reply in answered:
                 form = task.formed(reply) if isinstance(task, Formed) else reply.text
                 found.append((task.grade(example, reply), bool(form)))
-        except Exception as error:  # whatever a grader of somebody's does
+        except BaseException as error:  # whatever a grader of somebody's does, sys.exit() too
             failures.append(error)
 
     name = type(task).__name__

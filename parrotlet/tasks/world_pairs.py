@@ -167,8 +167,9 @@ class WorldPairs:
     def _wrong(self, ability: str, example: Example, rng: random.Random) -> Message:
         """The reply with a mistake as models make it, or the reply to something else."""
         reply = example.conversation.messages[-1]
-        if ability == "fact" and rng.random() < DENIED:
-            return _said(example, rng.choice(DO_NOT_KNOW).format(x=self._subject(example)))
+        subject = self._subject(example) if ability == "fact" else None
+        if subject is not None and rng.random() < DENIED:
+            return _said(example, rng.choice(DO_NOT_KNOW).format(x=subject))
         other = self.tasks[OPPOSITE.get(ability, ability)][rng.randrange(FAR)]
         miscalled = _miscalled(reply, rng) if rng.random() < 0.5 else None
         if miscalled is not None:
@@ -181,10 +182,11 @@ class WorldPairs:
             wrong = other.conversation.messages[-1].text
         return _said(example, wrong)
 
-    def _subject(self, example: Example) -> str:
-        """The entity that a question is about."""
+    def _subject(self, example: Example) -> str | None:
+        """The entity that a question is about; None where it is written without capitals."""
         words = example.conversation.messages[-2].text
-        return max((each.name for each in self.world.entities if each.name in words), key=len)
+        named = [each.name for each in self.world.entities if each.name in words]
+        return max(named, key=len, default=None)
 
     def _acquaintance(self, rng: random.Random) -> Pair:
         """Whether a name is known: else who was only read about becomes a stranger."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from parrotlet.evals.band import band_of
+from parrotlet.evals.band import band_of_curve
 from parrotlet.evals.curve import Curve
 from parrotlet.evals.doctor import examine
 
@@ -67,7 +67,7 @@ def suggestions(
     found = [
         f"{each.name} in {curve.name}: {each.sentence}"
         for curve in curves
-        for each in examine(curve, band_of(curve.config, curve.verb))
+        for each in examine(curve, band_of_curve(curve))
         if each.name not in OF_THE_MACHINE
     ]
     minutes = sum((curve.config or {}).get("budget", {}).get("minutes") or 0 for curve in curves)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from rich.console import Console
 from rich.markup import escape
 
-from parrotlet.evals.band import band_of
+from parrotlet.evals.band import band_of_curve
 from parrotlet.evals.curve import Curve, read_curves
 from parrotlet.evals.doctor import LEAST_STEPS, examine, summary
 from parrotlet.terminal.config_runs import DoctorConfig
@@ -23,7 +23,7 @@ def doctor(config: DoctorConfig) -> int:
 
 
 def _show(curve: Curve, console: Console) -> None:
-    band = band_of(curve.config, curve.verb)
+    band = band_of_curve(curve)
     console.print(f"[bold]{escape(curve.name)}[/bold]: {summary(curve, band)}", highlight=False)
     findings = examine(curve, band)
     for each in findings:

@@ -11,7 +11,7 @@ from rich.console import Console
 
 from parrotlet.core.errors import UsageError
 from parrotlet.core.rundir import write_file
-from parrotlet.evals.band import Band, band_of
+from parrotlet.evals.band import Band, band_of_curve
 from parrotlet.evals.curve import Curve, read_curves
 from parrotlet.evals.doctor import examine, summary
 from parrotlet.terminal.braille import COLOURS, draw
@@ -74,7 +74,7 @@ def plot_page(stages: dict[str, list[Curve]]) -> str:
 
 def common_band(curves: list[Curve]) -> Band | None:
     """The band that belongs to all of the curves, if there is one."""
-    bands = [band_of(curve.config, curve.verb) for curve in curves]
+    bands = [band_of_curve(curve) for curve in curves]
     first = bands[0]
     return first if first is not None and all(each == first for each in bands) else None
 
@@ -91,7 +91,7 @@ def _draw(curves: list[Curve], console: Console) -> None:
     for row in rows:
         console.print(row)
     for index, curve in enumerate(curves):
-        text = summary(curve, band_of(curve.config, curve.verb))
+        text = summary(curve, band_of_curve(curve))
         console.print(
             f"[{COLOURS[index % len(COLOURS)]}]━━[/] {curve.name}: {text}", highlight=False
         )

@@ -68,7 +68,8 @@ class StageDisplay:
             self._show_line(progress)
 
     def _text(self, progress: StageProgress) -> str:
-        verdict = judge(self._losses, progress.step, progress.total, self.band)
+        band = None if self.band is None else self.band.turned(progress.turn)
+        verdict = judge(self._losses, progress.step, progress.total, band)
         full = verdict is not None and len(self._losses) == self._losses.maxlen
         standing = f" ({verdict.word})" if verdict is not None and full else ""
         return (
@@ -87,7 +88,8 @@ class StageDisplay:
             self._bar.start()
             self._bar.add_task(self.title, total=progress.total, text="")
         task = self._bar.task_ids[0]
-        self._bar.update(task, completed=progress.step, text=self._text(progress))
+        text = self._text(progress)
+        self._bar.update(task, completed=progress.step, total=progress.total, text=text)
 
     def _show_line(self, progress: StageProgress) -> None:
         now = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any
 
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import RECIPE, SAMPLES, read_json
-from parrotlet.evals.band import band_of
+from parrotlet.evals.band import band_of_curve
 from parrotlet.evals.curve import Curve, read_curves
 from parrotlet.evals.doctor import examine, summary
 from parrotlet.model.cost import num_parameters
@@ -144,7 +144,7 @@ def _own_text(directory: Path) -> list[str]:
 
 
 def _stage(curve: Curve) -> list[str]:
-    band = band_of(curve.config, curve.verb)
+    band = band_of_curve(curve)
     drawn = [
         heading(STAGE_TITLES.get(curve.name, curve.name), LEADS.get(curve.name, "")),
         run_charts([curve], band),

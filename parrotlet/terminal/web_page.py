@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from parrotlet.core.errors import ParrotletError
-from parrotlet.evals.band import band_of
+from parrotlet.evals.band import band_of_curve
 from parrotlet.evals.curve import read_curve
 from parrotlet.evals.doctor import examine, summary
 from parrotlet.ui.app import show
@@ -18,7 +18,7 @@ def judge(run: Path) -> Judgement | None:
         curve = read_curve(run)
     except ParrotletError:
         return None
-    band = band_of(curve.config, curve.verb)
+    band = band_of_curve(curve)
     shown = band if band is not None and band.covers(curve.total) else None
     return Judgement(
         summary=summary(curve, band),

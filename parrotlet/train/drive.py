@@ -18,7 +18,7 @@ from typing import Any, TypeVar
 from parrotlet.core.errors import ParrotletError, RunError
 from parrotlet.core.log import JsonLines, get_logger
 from parrotlet.data.streams import Stream
-from parrotlet.optim.schedule import Schedule
+from parrotlet.optim.schedule import Course, Schedule
 from parrotlet.train.loop import Report, TrainState, train
 from parrotlet.train.parallel import any_rank
 
@@ -36,6 +36,7 @@ class Progress:
     loss: float
     units_per_second: float
     seconds_left: float
+    turn: float | None = None  # the share of the run from which its rates fall
     evaluation: Mapping[str, float] | None = None  # where this step was evaluated
     samples: Mapping[str, str] | None = None  # prompt -> continuation, where this step sampled
 
@@ -53,9 +54,10 @@ class Hooks:
 
 @dataclass(frozen=True, kw_only=True)
 class Rhythm:
-    """How often. Steps decide what is computed; seconds only what is written or shown."""
+    """How often. Steps decide what is computed; seconds what is written or shown, and once, where a
+    run is to keep its minutes, how many steps there will be."""
 
-    total: Callable[[int], int]  # steps of the run, as it is known after so many of them
+    course: Callable[[int], Course]  # of the run, as it is known after so many steps
     evaluate_every: int
     whole: int = 1  # it saves and stops only where so many steps are done: a round of them
     save_every: int | None = None
@@ -141,7 +143,7 @@ def drive(
     metrics: JsonLines,
     samples: JsonLines,
 ) -> bool:
-    """Train from state.step to rhythm.total. True when done, False when asked to stop.
+    """Train from state.step to the end of its course. True when done, False when asked to stop.
 
     Only the main rank writes; every rank must call it.
     """
@@ -156,11 +158,11 @@ def drive(
             if not _catch_up(state, hooks, metrics, stop):
                 return False
             clock.skip()
-        if state.step >= rhythm.total(state.step):
+        if state.step >= rhythm.course(state.step).total:
             return True
         for report in train(state, stream(state.step), schedule=schedule, clip=clip):
-            total = rhythm.total(report.step)
-            done = report.step >= total
+            course = rhythm.course(report.step)
+            done = report.step >= course.total
             border = done or report.step % rhythm.whole == 0
             record = _record(report, clock) | dict(hooks.measure())
             stopping = any_rank(bool(stop), state.runtime) and border
@@ -181,7 +183,7 @@ def drive(
             if main and (done or now - sampled_at >= rhythm.sample_seconds) and not stopping:
                 said, sampled_at = _sample(hooks, state, samples), now
             if main:
-                hooks.show(_progress(record, total, evaluation, said))
+                hooks.show(_progress(record, course, evaluation, said))
             clock.skip()
             if done or stopping:
                 return done and not any_rank(OWED in record, state.runtime)
@@ -254,17 +256,18 @@ def _sample(hooks: Hooks, state: TrainState, samples: JsonLines) -> Mapping[str,
 
 def _progress(
     record: Mapping[str, Any],
-    total: int,
+    course: Course,
     evaluation: Mapping[str, float] | None,
     said: Mapping[str, str] | None,
 ) -> Progress:
     per_step = record["seconds"] / record["step"]
     return Progress(
         step=record["step"],
-        total=total,
+        total=course.total,
+        turn=course.turn / course.total,
         loss=record["loss"],
         units_per_second=record["units"] / max(record["lap"], 1e-9),
-        seconds_left=per_step * (total - record["step"]),
+        seconds_left=per_step * (course.total - record["step"]),
         evaluation=evaluation,
         samples=said,
     )

@@ -55,6 +55,8 @@ def test_together_or_alone(arch: str, temperature: float) -> None:
     engine = Engine(model, slots=4, prefill_chunk=9)
     together = replies(engine, tokenizer, conversations, settings, tools)
     assert together == alone
+    apart = replies(engine, tokenizer, conversations[:1] * 3, settings, tools, apart=True)
+    assert apart[0] == alone[0] and len(set(apart)) == (3 if temperature else 1)
     assert len({message.text for message in alone}) > 1, "the model says always the same"
     for message in alone:
         assert not any(stop in message.text for stop in settings.stop)

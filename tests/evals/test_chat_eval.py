@@ -70,6 +70,7 @@ def answering(said: Mapping[str, str], monkeypatch: pytest.MonkeyPatch) -> list[
         conversations: Sequence[Conversation],
         settings: GenerateSettings,
         tools: Mapping[str, Tool],
+        apart: bool,
         watch: Callable[[Iterable[Any]], Iterable[Any]],
     ) -> list[Message]:
         seen.extend(tools.values())

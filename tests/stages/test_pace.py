@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +21,7 @@ from parrotlet.recipes import RECIPES
 from parrotlet.stages import pace as pace_module
 from parrotlet.stages import run as run_module
 from parrotlet.stages.config import BudgetConfig, RunConfig
-from parrotlet.stages.pace import Pace
+from parrotlet.stages.pace import Pace, pace_of
 from parrotlet.stages.pretrain import pretrain
 
 CPU = Runtime(device=torch.device("cpu"), compute_dtype=torch.float32)
@@ -44,51 +46,55 @@ def test_the_later_half_says_how_many_are_left(laps: list[float], planned: int, 
 
 
 def paced(
-    folder: Path, said: list[str], minutes: float | None, whole: int = 1, course: Course = COURSE
+    folder: Path, said: list[str], minutes: float | None, whole: int = 1, cooldown: float = 0.6
 ) -> Pace:
-    write_json(folder / RECIPE, {"verb": "pretrain", "steps": course.total})
-    for record in records(*[1.0] * course.turn):
+    """The pace of a run of 100 steps that has done as many as there are before its rates fall."""
+    write_json(folder / RECIPE, {"verb": "pretrain", "steps": 100})
+    plan: Any = SimpleNamespace(steps=100, budget=BudgetConfig(minutes=minutes))
+    optim = OptimizerConfig(warmup_steps=2, cooldown=cooldown)
+    pace = pace_of(plan, optim, whole, folder, CPU, said.append)
+    for record in records(*[1.0] * pace.course.turn):
         JsonLines(folder / METRICS).append(record)
-    return Pace(
-        optim=OptimizerConfig(),
-        course=course,
-        minutes=minutes,
-        whole=whole,
-        directory=folder,
-        runtime=CPU,
-        say=said.append,
-    )
+    return pace
 
 
 def test_steps_are_counted_once_and_kept(tmp_path: Path) -> None:
     said: list[str] = []
     pace = paced(tmp_path, said, minutes=1.5)
-    assert pace.total(39) == 100 and not said
-    assert pace.total(40) == 90
-    assert said == ["1.5 minutes are 90 steps, not 100, at this pace"]
+    assert pace.course == COURSE
+    assert pace.at(39).total == 100 and not said
+    assert pace.at(40).total == 90
+    assert said == ["at this pace 90 steps, not 100, for 1.5 minutes"]
     kept = read_json(tmp_path / RECIPE)
     assert kept["steps"] == 90 and kept["verb"] == "pretrain"
     assert kept["course"] == asdict(replace(COURSE, total=90))
     assert pace.rates(40).lr == 1.0 and pace.rates(65).lr == pytest.approx(0.5, abs=0.02)
-    assert pace.total(40) == 90 and len(said) == 1
+    assert pace.at(40).total == 90 and len(said) == 1
 
 
 def test_rounds_stay_whole(tmp_path: Path) -> None:
+    """The rates fall from the border of a round on: those before it stay what they were."""
     pace = paced(tmp_path, [], minutes=1.5, whole=12)
-    assert pace.total(40) == 100
-    assert pace.total(48) == 108  # 50 steps more, rounded up to full rounds
     assert pace.course.turn == 48
+    before = [pace.rates(step).lr for step in range(48)]
+    assert pace.at(40).total == 100
+    assert pace.at(48).total == 96  # 42 seconds are left: 90 steps, rounded up to full rounds
+    assert [pace.rates(step).lr for step in range(48)] == before
+    assert before[2:] == [1.0] * 46 and pace.rates(49).lr < 1.0
 
 
 @pytest.mark.parametrize(
-    ("minutes", "course"), [(None, COURSE), (1.5, Course(rise=2, turn=9, total=20))]
+    ("minutes", "cooldown"),
+    [(None, 0.6), (1.5, 0.95), (1.5, 0.01)],  # fixed; nothing measured yet; nothing left to count
 )
-def test_fixed_steps_and_short_runs_stay_as_they_are(
-    tmp_path: Path, minutes: float | None, course: Course
-) -> None:
-    pace = paced(tmp_path, [], minutes=minutes, course=course)
-    assert pace.total(course.turn) == course.total
+def test_what_is_not_counted_again(tmp_path: Path, minutes: float | None, cooldown: float) -> None:
+    pace = paced(tmp_path, [], minutes=minutes, cooldown=cooldown)
+    assert pace.at(pace.course.turn).total == 100
     assert "course" not in read_json(tmp_path / RECIPE)
+
+
+def test_without_records_it_stays_as_planned() -> None:
+    assert steps_left([], 2.0, 60) == steps_left(records(1.0), 2.0, 60) == 60
 
 
 def test_a_resumed_run_has_the_same_course(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -125,3 +125,8 @@ def test_whom_it_knows_is_no_stranger() -> None:
             unknown += 1
     assert min(denied, known, unknown) > 2
     assert not any("I know" in pair.chosen.text for pair in WorldPairs(WORLD, "test").pairs(400))
+
+
+def test_questions_without_capitals() -> None:
+    """Of nobody a name is found in them (pair 539 of seed 43 is one)."""
+    assert WorldPairs(World(43)).pair(539).rejected.text

@@ -194,6 +194,15 @@ def test_the_progress_line_says_where_the_run_stands() -> None:
         assert word in console.export_text().splitlines()[-1]
 
 
+def test_the_bar_follows_the_steps_there_are() -> None:
+    console = Console(width=120, file=open("/dev/null", "w"), force_terminal=True)  # noqa: SIM115
+    with console.file, StageDisplay("x", console) as display:
+        for step, total in ((1, 100), (40, 100), (41, 60), (60, 60)):
+            display.show(Progress(step, total, 1.0, 10.0, 1.0))
+        assert display._bar is not None and display._bar.finished
+        assert display._bar.tasks[0].total == 60
+
+
 def test_what_to_try_next_follows_from_the_results() -> None:
     def score(rate: float) -> dict[str, float]:
         return {"rate": rate, "high": min(1.0, rate + 0.05)}

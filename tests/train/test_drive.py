@@ -7,6 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -19,7 +20,7 @@ from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.optim.schedule import Rates
+from parrotlet.optim.schedule import Course, Rates
 from parrotlet.train.drive import OWED, Hooks, Progress, Rhythm, StopFlag, drive, is_owed
 from parrotlet.train.loop import Learner, TrainState
 from parrotlet.train.losses import next_token
@@ -90,6 +91,14 @@ class Recorder:
         )
 
 
+def course(total: int) -> Course:
+    return Course(rise=0, turn=total - 1, total=total)
+
+
+def rhythm_of(courses: Callable[[int], Course], settings: Mapping[str, Any]) -> Rhythm:
+    return Rhythm(course=courses, evaluate_every=3, **settings)
+
+
 def run(
     recorder: Recorder,
     folder: Path,
@@ -102,7 +111,7 @@ def run(
     return drive(
         state or new_state(),
         stream,
-        rhythm=Rhythm(total=total or (lambda _: steps), evaluate_every=3, **settings),  # type: ignore[arg-type]
+        rhythm=rhythm_of(lambda step: course(total(step) if total else steps), settings),
         schedule=lambda _: Rates(1.0, 0.9),
         clip=None,
         hooks=recorder.hooks(),
@@ -202,7 +211,7 @@ def test_the_second_signal_acts_as_always_whichever_it_is(tmp_path: Path) -> Non
         drive(
             new_state(),
             stream,
-            rhythm=Rhythm(total=lambda _: 9, evaluate_every=99),
+            rhythm=Rhythm(course=lambda _: course(9), evaluate_every=99),
             schedule=lambda _: Rates(1.0, 0.9),
             clip=None,
             hooks=hooks,
