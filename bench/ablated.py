@@ -17,7 +17,15 @@ from torch import Tensor, nn
 
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
-from parrotlet.model.layers import Embedding, Linear, fill_uniform, rms_norm, rotate, rotation
+from parrotlet.model.layers import (
+    Embedding,
+    Linear,
+    fill_uniform,
+    joined,
+    rms_norm,
+    rotate,
+    rotation,
+)
 from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift, has_value_table, pair_rows
 from parrotlet.optim.muon import NEWTON_SCHULZ, POLAR_EXPRESS, Coefficients, Muon, orthogonalise
 from parrotlet.optim.schedule import Rates
@@ -77,11 +85,12 @@ class Attention(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         """What to add to the stream, and the first layer's values."""
         shape = (*x.shape[:2], self.config.heads, self.config.head_width)
-        q, k = rotate(self.query(x).view(shape), turn), rotate(self.key(x).view(shape), turn)
-        v = self.value(x).view(shape)
+        qkv = joined(x, self.query, self.key, self.value).view(*shape[:2], -1, shape[3])
+        qk, v = qkv.split((2 * shape[2], shape[2]), 2)
+        qk = rotate(qk, turn)
         if self.pieces.qk_norm:
-            q = rms_norm(q, self.config.norm_eps) * self.pieces.sharpness
-            k = rms_norm(k, self.config.norm_eps) * self.pieces.sharpness
+            qk = rms_norm(qk, self.config.norm_eps) * self.pieces.sharpness
+        q, k = qk.chunk(2, 2)
         if self.value_embed is not None:
             share = self.value_scale
             if self.table_gate is not None:

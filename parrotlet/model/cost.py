@@ -96,6 +96,9 @@ def training_bytes(
     kept = config.depth * _kept_per_block(config) * bytes_per_number * tokens
     if is_cast and context <= SHORT:
         kept += config.depth * config.heads * context * bytes_per_number * tokens
+    elif config.arch != "gpt2":  # values stay a part of the product that made queries and keys too
+        rows_made = (config.heads + config.kv_heads) * config.head_width
+        kept += config.depth * rows_made * bytes_per_number * tokens
     logits = min(tokens * config.vocab_size, logits_at_once)
     return weights + kept + logits * (3 * 4 + (bytes_per_number if is_cast else 0))
 

@@ -22,6 +22,8 @@ from parrotlet.model.layers import (
     RMSNorm,
     Rotation,
     fill_normal,
+    joined,
+    rms_norm,
     rotate,
     rotation,
 )
@@ -47,10 +49,12 @@ class Attention(nn.Module):
         self, x: Float[Tensor, "B T D"], ctx: Context, turn: Rotation
     ) -> Float[Tensor, "B T D"]:
         rows, time, _ = x.shape
-        q = self.query(x).view(rows, time, self.heads, self.head_width)
-        k = self.key(x).view(rows, time, self.kv_heads, self.head_width)
-        v = self.value(x).view(rows, time, self.kv_heads, self.head_width)
-        q, k = rotate(self.query_norm(q), turn), rotate(self.key_norm(k), turn)
+        heads, kv_heads = self.heads, self.kv_heads
+        qkv = joined(x, self.query, self.key, self.value).view(rows, time, -1, self.head_width)
+        qk, v = qkv.split((heads + kv_heads, kv_heads), 2)
+        gains = self.query_norm.weight.expand(heads, -1), self.key_norm.weight.expand(kv_heads, -1)
+        qk = rotate(rms_norm(qk, self.query_norm.eps) * torch.cat(gains).to(x.dtype), turn)
+        q, k = qk.split((heads, kv_heads), 2)
         return self.output(ctx.attend(self.layer, q, k, v, None).reshape(rows, time, -1))
 
 

@@ -26,6 +26,7 @@ from parrotlet.model.layers import (
     Rotation,
     fill_normal,
     fill_uniform,
+    joined,
     rms_norm,
     rotate,
     rotation,
@@ -64,11 +65,11 @@ class Attention(nn.Module):
     ) -> Float[Tensor, "B T D"]:
         """What to add to the stream."""
         rows, time, _ = x.shape
-        q = self.query(x).view(rows, time, self.heads, self.head_width)
-        k = self.key(x).view(rows, time, self.kv_heads, self.head_width)
-        v = self.value(x).view(rows, time, self.kv_heads, self.head_width)
-        q = rms_norm(rotate(q, turn), self.eps) * SHARPNESS
-        k = rms_norm(rotate(k, turn), self.eps) * SHARPNESS
+        qkv = joined(x, self.query, self.key, self.value).view(rows, time, -1, self.head_width)
+        qk, v = qkv.split((self.heads + self.kv_heads, self.kv_heads), 2)
+        q, k = (rms_norm(rotate(qk, turn), self.eps) * SHARPNESS).split(
+            (self.heads, self.kv_heads), 2
+        )
         if self.value_embed is not None and self.value_scale is not None:
             v = v + self.value_scale.to(v.dtype) * self.value_embed(ids).to(v.dtype).view(v.shape)
         mixed = ctx.attend(self.layer, q, k, v, None)
