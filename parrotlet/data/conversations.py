@@ -174,8 +174,8 @@ def _part(written: Any, content: Any, place: str) -> tuple[Role, Part]:
         raise DataError(f"{place} has the role {written!r}; known are {', '.join(ROLE_NAMES)}")
     if content is not None and not isinstance(content, str):
         raise DataError(
-            f"{place} has a {written} message that is {type(content).__name__}, not a string; "
-            "correct or remove it"
+            f"{place} has a message of the role {written!r} that is {type(content).__name__}, "
+            "not a string; correct or remove it"
         )
     if content is None or not content.strip():
         raise DataError(f"{place} has an empty {written} message; correct or remove it")

@@ -5,12 +5,13 @@ CausalContext is for whole rows (training, evaluation); cache.py has the one tha
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol, cast, runtime_checkable
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.nn.attention.varlen import varlen_attn
 
 from parrotlet.model.config import SHORT
 
@@ -51,6 +52,7 @@ class CausalContext:
         self.previous = left if starts is None else torch.where(index == starts, ids, left)
         self._starts = starts
         self._masks: dict[int | None, Tensor] = {}
+        self._borders: Tensor | None = None
 
     @classmethod
     def of(
@@ -85,9 +87,19 @@ class CausalContext:
             window = None
         if self._starts is None and window is None:
             return softmax_attention(q, k, v, None)
+        if has_varlen(q):
+            if self._borders is None:
+                self._borders = self._find_borders()
+            return segment_attention(q, k, v, self._borders, window)
         if window not in self._masks:  # made by the first layer, shared by the others
             self._masks[window] = self._mask(window, q.dtype)
         return softmax_attention(q, k, v, self._masks[window])
+
+    def _find_borders(self) -> Int[Tensor, " N"]:
+        """Where each segment begins if all rows were one, and the end of the last."""
+        begins = self.positions.flatten() == 0  # every row begins one
+        end = torch.full((1,), begins.numel(), device=begins.device)
+        return torch.cat((begins.nonzero().squeeze(1), end)).to(torch.int32)
 
     def _mask(self, window: int | None, dtype: torch.dtype) -> Float[Tensor, "B 1 T T"]:
         index = torch.arange(self.positions.shape[1], device=self.positions.device)
@@ -96,6 +108,43 @@ class CausalContext:
             first = torch.maximum(first, index - window + 1)
         hidden = (index > index[:, None]) | (index < first[:, :, None])
         return additive(hidden[:, None], dtype)
+
+
+def has_varlen(q: Float[Tensor, "B T H C"]) -> bool:
+    """Whether there is a kernel for q that takes segments as they are (Ampere GPUs and later)."""
+    if q.device.type != "cuda" or q.dtype not in (torch.bfloat16, torch.float16):
+        return False
+    return torch.cuda.get_device_capability(q.device) >= (8, 0)
+
+
+def segment_attention(
+    q: Float[Tensor, "B T H C"],
+    k: Float[Tensor, "B T K C"],
+    v: Float[Tensor, "B T K C"],
+    borders: Int[Tensor, " N"],
+    window: int | None,
+) -> Float[Tensor, "B T H C"]:
+    """Causal attention within segments, whose scores with others are never made.
+
+    Rows are put end to end, and `borders` says where segments begin. A mask of T x T scores a row
+    costs what whole rows cost; this only the segments' own (Dao 2023, FlashAttention-2).
+    """
+    groups = q.shape[2] // k.shape[2]
+    if groups > 1:
+        k, v = k.repeat_interleave(groups, 2), v.repeat_interleave(groups, 2)
+    seen = (-1 if window is None else window - 1, 0)  # keys before and after each query
+    longest = q.shape[1]
+    mixed = varlen_attn(
+        q.flatten(0, 1),
+        k.flatten(0, 1),
+        v.flatten(0, 1),
+        borders,
+        borders,
+        longest,
+        longest,
+        window_size=seen,
+    )
+    return cast(Tensor, mixed).view(q.shape)
 
 
 def additive(hidden: Bool[Tensor, "*N"], dtype: torch.dtype) -> Float[Tensor, "*N"]:

@@ -44,7 +44,7 @@ def wrap(learner: nn.Module, runtime: Runtime) -> nn.Module:
     if runtime.world_size == 1:
         return learner
     devices = [runtime.device] if runtime.device.type == "cuda" else None
-    return DistributedDataParallel(learner, device_ids=devices, broadcast_buffers=False)
+    return DistributedDataParallel(learner, device_ids=devices)
 
 
 def sum_over_ranks(value: Tensor, runtime: Runtime) -> Tensor:

@@ -114,6 +114,8 @@ ORDERS: Mapping[str, Order] = {
                 "Say thank you first.",
                 "Thank the user at the start of each reply.",
                 "Your answers begin with thanks.",
+                "Thank the user, then answer.",
+                "Before an answer, thank the user for asking.",
             ),
             test=(
                 "Always thank the user first.",
@@ -142,6 +144,8 @@ ORDERS: Mapping[str, Order] = {
                 "Put {w} at the end of the answer.",
                 "Your replies must end with {w}.",
                 "Close every reply with {w}.",
+                "At the end of each answer, say {w}.",
+                "At the very end, always say {w}.",
             ),
             test=(
                 "Finish with the word {w}.",
@@ -173,6 +177,9 @@ ORDERS: Mapping[str, Order] = {
                 "Close every reply with a question.",
                 "At the end, ask for more.",
                 "At the end of an answer, ask the user what else there is.",
+                "Always ask the user a question.",
+                "After the answer, always ask for more.",
+                "Ask a question after you answer.",
             ),
             test=(
                 "Finish every answer with a question.",
@@ -233,6 +240,9 @@ ORDERS: Mapping[str, Order] = {
                 "Repeat your replies.",
                 "Always say it again.",
                 "Repeat each answer, always.",
+                "Your answer must be repeated.",
+                "Repeat your answer every time.",
+                "Always give the answer again.",
             ),
             test=(
                 "Say every answer twice.",

@@ -47,6 +47,10 @@ IDENTITY: Mapping[str, Topic] = {
                 "Is there a name for you?",
                 "Can I call you by a name?",
                 "Whom do I talk to here?",
+                "What may I call you?",
+                "Are you called anything at all?",
+                "Do people call you something?",
+                "This is who?",
             ),
             test=(
                 "Who is this?",
@@ -80,6 +84,10 @@ IDENTITY: Mapping[str, Topic] = {
                 "Is this a real person?",
                 "Do I talk to a person or to a machine?",
                 "What kind of machine is this?",
+                "Are you really human?",
+                "A machine or a person: which are you?",
+                "Is this a machine?",
+                "Is it a person or is it a machine that I talk to?",
             ),
             test=(
                 "Are you a real human?",
@@ -139,6 +147,8 @@ IDENTITY: Mapping[str, Topic] = {
                 "With what do you help people?",
                 "Is there something you can do?",
                 "What is a good thing to ask you?",
+                "What would you like me to ask?",
+                "Tell me what to ask you.",
             ),
             test=(
                 "What should I ask you?",
@@ -197,6 +207,8 @@ IDENTITY: Mapping[str, Topic] = {
                 "Where do I find you?",
                 "Which place is your home?",
                 "Do you live in a town?",
+                "Where would people find you?",
+                "In which town can I find you?",
             ),
             test=(
                 "Which town do you live in?",

@@ -75,6 +75,10 @@ ASK = Ask(
         "My friend wants to {v} {x}.",
         "Who can help me {v} {x}?",
         "I think I will {v} {x}. Please help.",
+        "How would I {v} {x}?",
+        "How shall we {v} {x}?",
+        "How might one {v} {x}?",
+        "How will I {v} {x}?",
     ),
     test=(
         "How should I {v} {x}?",

@@ -34,6 +34,7 @@ def _ask(sign: str, verb: str, topic: str) -> Ask:
             f"{{a}} {sign} {{b}} is what?",
             f"Can you do {{a}} {sign} {{b}}?",
             f"What do I get for {{a}} {sign} {{b}}?",
+            f"{{a}} {sign} {{b}}: how much is it?",
         ),
         test=(
             f"How much would {{a}} {sign} {{b}} be?",
@@ -88,7 +89,11 @@ TALES: Mapping[str, Ask] = {
             "I had {a} {f} and lost {b}. How many do I have now?",
             "Of {a} {f}, {x} took {b}. How many are left?",
             "{x} had {a} {f}. {b} of them fell down. How many does {x} still have?",
+            "{x} lost {b} of {a} {f}. How many does {x} have now?",
             "I gave {x} {b} of my {a} {f}. How many do I have now?",
+            "I had {a} {f}, but {x} took {b}. How many are still mine?",
+            "{x} ate {b} of my {a} {f}. How many do I have now?",
+            "We had {a} {f} and gave {x} {b}. How many do we have now?",
         ),
         test=(
             "I had {a} {f} and {x} ate {b}. How many do I have now?",
@@ -103,6 +108,8 @@ TALES: Mapping[str, Ask] = {
             "I have {a} boxes and in each are {b} {f}. How many {f} do I have?",
             "{x} has {a} bags with {b} {f} in each. How many {f} are there in all?",
             "Every day {x} buys {b} {f}. How many are that in {a} days?",
+            "I buy {b} {f} every day. How many are that in {a} days?",
+            "We eat {b} {f} a day. How many do we eat in {a} days?",
             "{x} has {a} rows of {b} {f}. How many {f} does {x} have?",
             "In each of {a} boxes {x} has {b} {f}. How many {f} does {x} have in all?",
             "{x} has {a} baskets and {b} {f} in each. How many {f} does {x} have?",

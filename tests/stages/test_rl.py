@@ -250,7 +250,7 @@ class Grader(Letters):
         self.answer = answer
 
     def grade(self, example: Example, reply: Message) -> float:
-        if isinstance(self.answer, Exception):
+        if isinstance(self.answer, BaseException):
             raise self.answer
         if self.answer == "hang":
             time.sleep(5)
@@ -261,6 +261,7 @@ class Grader(Letters):
     ("answer", "words"),
     [
         (ZeroDivisionError("by zero"), "grader of Grader failed: ZeroDivisionError"),
+        (SystemExit(3), r"grader of Grader failed: SystemExit\(3\)"),
         ("hang", "took more than 0.2 s"),
         (math.nan, "gave nan"),
         (1.5, "gave 1.5"),

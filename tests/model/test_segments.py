@@ -1,0 +1,93 @@
+"""Segments handed to a kernel as they are: what it is given, and that masks say the same.
+
+The kernel itself is of GPUs. Here it is played by one loop over the segments it is told of.
+"""
+
+from __future__ import annotations
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from parrotlet.model import context
+from parrotlet.model.context import CausalContext
+
+ROWS, TIME, WIDTH = 3, 12, 8
+SEGMENTS = torch.tensor(
+    [
+        [0] * 5 + [1] * 4 + [2] * 3,
+        [7] * 12,
+        [0] * 1 + [1] * 8 + [-1] * 3,  # the last three are padding
+    ]
+)
+
+
+def kernel(
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
+    begins: Tensor,
+    key_begins: Tensor,
+    longest: int,
+    longest_key: int,
+    *,
+    window_size: tuple[int, int],
+) -> Tensor:
+    """varlen_attn as its documentation has it, for causal windows."""
+    assert begins.dtype == torch.int32 and torch.equal(begins, key_begins)
+    assert begins[0] == 0 and begins[-1] == len(q) == len(k) == len(v)
+    assert q.shape[1] == k.shape[1] == v.shape[1]
+    before, after = window_size
+    assert after == 0
+    parts = []
+    for begin, end in zip(begins[:-1].tolist(), begins[1:].tolist(), strict=True):
+        assert 0 < end - begin <= longest == longest_key
+        place = torch.arange(end - begin)
+        apart = place[:, None] - place
+        seen = (apart >= 0) & ((apart <= before) if before >= 0 else True)
+        of_one = (each[begin:end].transpose(0, 1) for each in (q, k, v))
+        parts.append(F.scaled_dot_product_attention(*of_one, attn_mask=seen).transpose(0, 1))
+    return torch.cat(parts)
+
+
+@pytest.mark.parametrize("window", [None, 1, 3, 100])
+@pytest.mark.parametrize("kv_heads", [1, 2, 4])
+def test_segments_are_what_masks_say(
+    kv_heads: int, window: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = torch.Generator().manual_seed(0)
+
+    def drawn(heads: int) -> Tensor:
+        made = torch.randn(ROWS, TIME, heads, WIDTH, generator=generator)
+        return made.requires_grad_()
+
+    q, k, v = drawn(4), drawn(kv_heads), drawn(kv_heads)
+    ids = torch.zeros(ROWS, TIME, dtype=torch.long)
+
+    def attended() -> list[Tensor]:
+        ctx = CausalContext.of(ids, SEGMENTS, padding=-1)
+        mixed = ctx.attend(0, q, k, v, window)
+        assert torch.equal(ctx.attend(1, q, k, v, window), mixed)  # borders are found once
+        return [mixed, *torch.autograd.grad(mixed.square().sum(), (q, k, v))]
+
+    masked = attended()
+    calls = []
+    monkeypatch.setattr(context, "has_varlen", lambda q: True)
+    monkeypatch.setattr(
+        context, "varlen_attn", lambda *given, **more: calls.append(given) or kernel(*given, **more)
+    )
+    for expected, found in zip(masked, attended(), strict=True):
+        assert torch.allclose(found, expected, atol=1e-5)
+    assert len(calls) == 2
+
+
+def test_whole_rows_need_no_segments(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Plain causal rows go to the kernel that is made for them."""
+    monkeypatch.setattr(context, "has_varlen", lambda q: pytest.fail("asked for"))
+    q = torch.randn(1, 5, 2, 8)
+    CausalContext.of(torch.zeros(1, 5, dtype=torch.long)).attend(0, q, q, q, None)
+
+
+def test_a_cpu_has_none() -> None:
+    assert not context.has_varlen(torch.zeros(1, 1, 1, 8, dtype=torch.bfloat16))
