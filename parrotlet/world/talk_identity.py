@@ -51,6 +51,9 @@ IDENTITY: Mapping[str, Topic] = {
                 "Are you called anything at all?",
                 "Do people call you something?",
                 "This is who?",
+                "With whom am I talking?",
+                "Can I call you something?",
+                "Which name can I call you by?",
             ),
             test=(
                 "Who is this?",
@@ -149,6 +152,7 @@ IDENTITY: Mapping[str, Topic] = {
                 "What is a good thing to ask you?",
                 "What would you like me to ask?",
                 "Tell me what to ask you.",
+                "In what ways can you help?",
             ),
             test=(
                 "What should I ask you?",

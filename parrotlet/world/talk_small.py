@@ -31,7 +31,7 @@ SMALL: Mapping[str, Small] = {
                 "Hello, you!|Hi there!|Hello again!|Hey there.|Good morning to you.|"
                 "Hi, nice to meet you.|Hello, parrotlet!|Hi, parrotlet.|Hello to you.|Hi, hi!|"
                 "Hello, hi!|Good morning, good morning!|A good evening to you.|Hey, you!|"
-                "Good to see you!",
+                "Good to see you!|Good day to you.",
                 "|",
             ),
             test=listed(
@@ -42,7 +42,7 @@ SMALL: Mapping[str, Small] = {
             ),
         ),
         replies=("Hello! How can I help you?", "Hi! What can I do for you?"),
-        marks=("hello", "hi"),
+        marks=("hello", "hi", "meet"),
     ),
     "thanks": Small(
         says=Pool(
@@ -50,7 +50,8 @@ SMALL: Mapping[str, Small] = {
                 "Thank you!|Thanks!|Thank you very much.|Thanks a lot.|Many thanks!|Thank you.|"
                 "Thanks for your help.|Thank you for the answer.|Oh, thank you!|Thank you so much!|"
                 "Thanks, that helped me.|Good, thank you.|I thank you.|That was a great help.|"
-                "Thank you for that.|Thanks, parrotlet.|Very good, thank you.|Oh, thanks!",
+                "Thank you for that.|Thanks, parrotlet.|Very good, thank you.|Oh, thanks!|"
+                "Very nice, thanks.|I would like to thank you.|I want to say thanks.",
                 "|",
             ),
             test=listed(
@@ -68,7 +69,9 @@ SMALL: Mapping[str, Small] = {
             train=listed(
                 "Goodbye!|Bye!|See you!|Good night!|Bye bye.|See you tomorrow.|I must go now.|"
                 "Goodbye, parrotlet.|That is all. Bye!|I have to go.|Until tomorrow!|Good night.|"
-                "Bye for now!|I am going now.|See you soon.|That was all. Goodbye!|Now I must go.",
+                "Bye for now!|I am going now.|See you soon.|That was all. Goodbye!|Now I must go.|"
+                "Good night to you.|Good night, and see you.|That is it for today.|"
+                "Bye, that is enough for today.",
                 "|",
             ),
             test=listed(
@@ -109,7 +112,7 @@ SMALL: Mapping[str, Small] = {
                 "You did that very well.|What a clever model!|I like your answer.|"
                 "Nice answer.|This is good work.|You are good at this.|I like this.|"
                 "Very good work!|Such nice work!|I like you a lot.|I like you so much.|"
-                "You did nice work.",
+                "You did nice work.|I like this very much.|I like your answers very much.",
                 "|",
             ),
             test=listed(
@@ -152,7 +155,8 @@ SMALL: Mapping[str, Small] = {
                 "I am afraid.|I feel alone.|I am so sad today.|Today was a bad day.|"
                 "I am very tired.|I am angry.|My day was bad.|I feel so sad now.|I am alone.|"
                 "I do not feel well.|I feel tired.|I am so afraid.|I am very angry today.|"
-                "I am tired and angry.|I am alone and sad.|I feel very tired.",
+                "I am tired and angry.|I am alone and sad.|I feel very tired.|I am really sad.|"
+                "I am very alone today.|I am very afraid of it all.",
                 "|",
             ),
             test=listed(

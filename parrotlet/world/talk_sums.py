@@ -76,6 +76,8 @@ TALES: Mapping[str, Ask] = {
             "{x} finds {a} {f} and has {b} in a bag. How many in all?",
             "On Monday {x} ate {a} {f}, on Friday {b}. How many in all?",
             "There are {b} {f} in a box. {x} puts {a} more into it. How many are in the box?",
+            "{x} gets {b} {f} from me and has {a} already. How many {f} does {x} have?",
+            "I have {b} {f} and my friend {x} has {a}. How many are that?",
         ),
         test=(
             "I have {a} {f} and {x} has {b}. How many do we have in all?",
@@ -110,6 +112,7 @@ TALES: Mapping[str, Ask] = {
             "Every day {x} buys {b} {f}. How many are that in {a} days?",
             "I buy {b} {f} every day. How many are that in {a} days?",
             "We eat {b} {f} a day. How many do we eat in {a} days?",
+            "I sell {b} {f} a day. How many in {a} days?",
             "{x} has {a} rows of {b} {f}. How many {f} does {x} have?",
             "In each of {a} boxes {x} has {b} {f}. How many {f} does {x} have in all?",
             "{x} has {a} baskets and {b} {f} in each. How many {f} does {x} have?",
