@@ -35,9 +35,9 @@ bench: set-up ## time to nanoGPT's own loss (ARGS="--nanogpt CHECKOUT --text inp
 	@$(VENV_PYTHON) bench/train.py $(ARGS)
 
 faults: set-up-dev ## break training and the server in every way, at full counts (hours; ARGS="-k f1")
-	@PARROTLET_FAULTS=full $(VENV_PYTHON) -m pytest tests/train/test_faults_training.py \
-		tests/stages/test_ranks.py tests/serve/test_faults.py tests/serve/test_fuzz.py \
-		tests/serve/test_soak.py -s $(ARGS)
+	@PARROTLET_FAULTS=full $(VENV_PYTHON) -m pytest --timeout 36000 tests/train/test_faults_training.py \
+		tests/train/test_checkpoint.py tests/stages/test_ranks.py tests/serve/test_faults.py \
+		tests/serve/test_fuzz.py tests/serve/test_soak.py -s $(ARGS)
 
 lines: ## count the lines of code by layer
 	@$(PYTHON) tests/lines.py

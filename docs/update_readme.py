@@ -6,6 +6,7 @@ python docs/update_readme.py --infer bench/results
 python docs/update_readme.py --serve bench/results
 python docs/update_readme.py --safety bench/results/safety.json
 python docs/update_readme.py --refusals bench/results/refusals.json
+python docs/update_readme.py --faults bench/results/faults.jsonl
 """
 
 from __future__ import annotations
@@ -51,6 +52,17 @@ def bench_lines(path: Path) -> list[str]:
         f"  the same {found['cores']} cores, in turn (`python bench/train.py`):",
         "",
         *rows,
+    ]
+
+
+def fault_lines(path: Path) -> list[str]:
+    """What training and its checkpoints survived, from the lines of tests/survived.py."""
+    found = [json.loads(line) for line in path.read_text().splitlines()]
+    found.sort(key=lambda each: int(each["fault"][1:]))
+    return [
+        "| fault | times | what was done and held |",
+        "|---|---|---|",
+        *(f"| {each['fault']} | {each['count']:,} | {each['what']} |" for each in found),
     ]
 
 
@@ -168,6 +180,7 @@ def main() -> None:
     parser.add_argument("--serve", type=Path, help="the folder of bench/serve.py's JSON")
     parser.add_argument("--safety", type=Path)
     parser.add_argument("--refusals", type=Path)
+    parser.add_argument("--faults", type=Path, help="what PARROTLET_FAULTS_OUT wrote")
     arguments = parser.parse_args()
     if arguments.demo:
         replace_block("demo", demo_lines(arguments.demo))
@@ -181,6 +194,8 @@ def main() -> None:
         replace_block("safety", safety_lines(arguments.safety))
     if arguments.refusals:
         replace_block("refusals", refusal_lines(arguments.refusals))
+    if arguments.faults:
+        replace_block("faults", fault_lines(arguments.faults))
 
 
 if __name__ == "__main__":

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from survived import survived, times
 
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import RECIPE, read_json
@@ -62,19 +63,21 @@ def test_f11_stopped_on_some_ranks_and_gone_on_with_on_others(
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "base") == pytest.approx(losses(alone / "base"), rel=1e-5)
     assert find(tmp_path / "base").step == STEPS
+    survived("F11", 1, f"stopped on {before} ranks and gone on with on {after}: the same losses")
 
 
 @pytest.mark.skipif(os.name == "nt", reason="kill -9 is of POSIX")
 def test_f10_a_rank_that_is_killed_ends_all_and_the_run_goes_on(
     alone: Path, tmp_path: Path
 ) -> None:
-    for _ in range(100 if os.environ.get("PARROTLET_FAULTS") == "full" else 1):
+    for _ in range(count := times(1, 10, 100)):
         done = launch(2, tmp_path, "base", "kill", 4)
         assert done.returncode != 0
         assert len(losses(tmp_path / "base")) < STEPS
     done = launch(2, tmp_path, "base")
     assert done.returncode == 0, done.stderr
     assert losses(tmp_path / "base") == pytest.approx(losses(alone / "base"), rel=1e-5)
+    survived("F10", count, "one of two ranks killed: all ended, the run went on")
 
 
 def test_ranks_that_cannot_share_the_rows_say_so(alone: Path) -> None:

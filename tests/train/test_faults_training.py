@@ -1,6 +1,6 @@
 """Faults F1 to F17: what training and its checkpoints survive, a few of each in every test run.
 
-The full counts: make faults. Elsewhere: F2 every call of a save and F16 other formats,
+Counts: tests/survived.py. Elsewhere: F2 every call of a save and F16 other formats,
 test_checkpoint; F10 and F11 ranks, tests/stages/test_ranks; F13 gradients that are never finite and
 F14 out of memory, test_loop; F15 a second trainer, tests/core/test_rundir.
 """
@@ -25,6 +25,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from survived import FULL, survived, times
 
 from parrotlet.core.errors import CheckpointError, ParrotletError, RunError
 from parrotlet.core.log import JsonLines
@@ -42,15 +43,10 @@ from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import next_token
 
-FULL = os.environ.get("PARROTLET_FAULTS") == "full"
 WATCHDOG = 900
 CPU = Runtime(device=torch.device("cpu"), compute_dtype=torch.float32)
 TOKENIZER = train_char(["hello world"])
 TRAIN = ["pretrain", "--recipe", "smoke", "--steps", "40", "--save-every", "3", "--device", "cpu"]
-
-
-def times(few: int, full: int) -> int:
-    return full if FULL else few
 
 
 # -- a small state and its bits
@@ -168,7 +164,7 @@ def same(run: Path, whole: Path) -> None:
 
 
 def test_f1_killed_at_random(whole: Path, tmp_path: Path) -> None:
-    chance, kills, wanted_kills = random.Random(1), 0, times(2, 300)
+    chance, kills, wanted_kills = random.Random(1), 0, times(2, 25, 300)
     run = tmp_path / "killed"
     while kills < wanted_kills:
         process = start(tmp_path, "killed")
@@ -185,12 +181,12 @@ def test_f1_killed_at_random(whole: Path, tmp_path: Path) -> None:
     if run.exists():
         assert ends(start(tmp_path, "killed")) == 0
         same(run, whole)
-    print(f"F1: {kills} kills survived")
+    survived("F1", kills, "killed (kill -9) at a random moment, the same bits at the end")
 
 
 def test_f8_sigterm_at_random_saves_and_ends(whole: Path, tmp_path: Path) -> None:
     chance = random.Random(8)
-    for index in range(times(1, 200)):
+    for index in range(count := times(1, 20, 200)):
         run = tmp_path / f"stopped{index}"
         process = start(tmp_path, run.name)
         when_training(run, process)
@@ -201,6 +197,7 @@ def test_f8_sigterm_at_random_saves_and_ends(whole: Path, tmp_path: Path) -> Non
         assert ends(start(tmp_path, run.name)) == 0
         same(run, whole)
         shutil.rmtree(run)
+    survived("F8", count, "stopped by SIGTERM at a random moment and resumed to the same bits")
 
 
 def two_signals(process: subprocess.Popen[bytes]) -> None:
@@ -230,7 +227,7 @@ def deaf(process: subprocess.Popen[bytes]) -> None:
 def test_f9_odd_signals(
     whole: Path, tmp_path: Path, befall: Callable[[subprocess.Popen[bytes]], None]
 ) -> None:
-    for _ in range(times(1, 5)):
+    for _ in range(count := times(1, 5, 5)):
         run = tmp_path / "odd"
         process = start(tmp_path, "odd", stdout=subprocess.PIPE)
         when_training(run, process)
@@ -239,6 +236,8 @@ def test_f9_odd_signals(
         assert ends(start(tmp_path, "odd")) == 0
         same(run, whole)
         shutil.rmtree(run)
+    what = befall.__name__.replace("_", " ")
+    survived("F9", count, f"{what}: saved, and resumed to the same bits")
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a disk of its own needs Linux namespaces")
@@ -262,6 +261,7 @@ def test_f6_a_disk_that_is_really_full(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
     assert "went on" in done.stdout
     assert "step_000004" in done.stdout
+    survived("F6", 1, "a disk that was really full")
 
 
 # -- files
@@ -272,7 +272,7 @@ def test_f3_power_lost_at_random(
 ) -> None:
     """What was not flushed when the power went is cut or gone; names may have come without it."""
     chance, flush = random.Random(3), os.fsync
-    for index in range(times(25, 500)):
+    for index in range(count := times(25, 50, 500)):
         run = saved.parent / f"lost{index}"
         shutil.copytree(saved, run)
         state = restored(run)
@@ -303,12 +303,13 @@ def test_f3_power_lost_at_random(
         learn(again, 6)
         assert bits(again) == wanted
         shutil.rmtree(run)
+    survived("F3", count, "the power lost within a save, unflushed bytes cut or gone")
 
 
 def test_f4_every_flipped_bit_is_found_and_the_one_before_taken(saved: Path) -> None:
     chance, path = random.Random(4), checkpoints.steps_in(saved)[-1]
     files = sorted(path.iterdir())
-    for _ in range(times(40, 2000)):
+    for _ in range(count := times(40, 200, 2000)):
         file = chance.choice(files)
         good = file.read_bytes()
         place = chance.randrange(len(good))
@@ -321,6 +322,7 @@ def test_f4_every_flipped_bit_is_found_and_the_one_before_taken(saved: Path) -> 
         found = checkpoints.newest(saved)
         assert found is not None and found.step == 2
         file.write_bytes(good)
+    survived("F4", count, "a flipped bit in a checkpoint: found, the one before taken")
 
 
 def damage(path: Path, other: Path, chance: random.Random) -> None:
@@ -344,7 +346,7 @@ def damage(path: Path, other: Path, chance: random.Random) -> None:
 
 def test_f5_damaged_files_are_never_taken(saved: Path) -> None:
     chance = random.Random(5)
-    for index in range(times(25, 1000)):
+    for index in range(count := times(25, 100, 1000)):
         run = saved.parent / f"damaged{index}"
         shutil.copytree(saved, run)
         first, last = checkpoints.steps_in(run)
@@ -352,6 +354,7 @@ def test_f5_damaged_files_are_never_taken(saved: Path) -> None:
         with pytest.raises(CheckpointError):
             checkpoints.verify(last)
         shutil.rmtree(run)
+    survived("F5", count, "a file cut, emptied, missing, added or swapped: found")
 
 
 @pytest.mark.parametrize("call", ["fsync", "open", "rename", "mkdir"])
@@ -387,11 +390,13 @@ def test_f12_a_loader_stopped_anywhere_gives_the_same_rows(tmp_path: Path) -> No
             b"".join(batch.tokens.numpy().tobytes() for batch in next(steps)) for _ in range(count)
         ]
 
-    length = times(100, 1000)
+    length = times(100, 1000, 1000)
     all_of_it = take(0, 200 + length)
     chance = random.Random(12)
-    for position in [chance.randrange(200) for _ in range(times(20, 200))]:
+    count = times(20, 200, 200)
+    for position in [chance.randrange(200) for _ in range(count)]:
         assert take(position, length) == all_of_it[position : position + length]
+    survived("F12", count, "the loader stopped anywhere: the same batches after it")
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
@@ -419,6 +424,7 @@ def test_f13_a_bad_gradient_changes_nothing_and_is_resumed_exactly(
     learn(again, 6)
     assert bits(again) == bits(state)
     assert all(value.isfinite().all() for value in state.model.parameters())
+    survived("F13", 1, f"a gradient of {bad}: left out, and resumed exactly")
 
 
 @pytest.mark.parametrize("phase", ["backward", "optimizer", "save"])
@@ -442,6 +448,7 @@ def test_f14_out_of_memory_in_any_phase_leaves_the_last_checkpoint(
         save(saved, state)
         raise ParrotletError("it was saved")
     assert restored(saved).step in (4, 6)
+    survived("F14", 1, f"out of memory in {phase}: the last checkpoint whole")
 
 
 def test_f15_a_reader_beside_a_trainer_that_prunes(tmp_path: Path) -> None:
@@ -461,13 +468,14 @@ def test_f15_a_reader_beside_a_trainer_that_prunes(tmp_path: Path) -> None:
 
     thread = threading.Thread(target=reader)
     thread.start()
-    for step in range(2, 2 + times(25, 500)):
+    for step in range(2, 2 + (count := times(25, 50, 500))):
         learn(state, step)
         save(tmp_path, state)
     stop.set()
     thread.join()
     assert not problems, problems[0]
     assert read
+    survived("F15", count, "saved and pruned beside a reader, who never saw half a checkpoint")
 
 
 class Malice:
@@ -514,6 +522,7 @@ def test_f17_malicious_weights_are_refused_and_run_nothing(
     with pytest.raises(CheckpointError):
         checkpoints.find(path)
     assert not (saved.parent / "pwned").exists()
+    survived("F17", 1, f"malicious weights ({kind}): refused, nothing run")
 
 
 def _write(path: Path, data: bytes) -> Path:
