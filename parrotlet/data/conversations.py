@@ -174,7 +174,7 @@ def _part(written: Any, content: Any, place: str) -> tuple[Role, Part]:
         raise DataError(f"{place} has the role {written!r}; known are {', '.join(ROLE_NAMES)}")
     if content is not None and not isinstance(content, str):
         raise DataError(
-            f"{place} has a message by the {written} that is {type(content).__name__}, "
+            f"{place} has a {written} message whose content is {type(content).__name__}, "
             "not a string; correct or remove it"
         )
     if content is None or not content.strip():

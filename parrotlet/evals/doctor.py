@@ -259,7 +259,7 @@ def summary(curve: Curve, band: Band | None = None) -> str:
         f"{curve.measure} {_first(curve.smooth):.3f} to {curve.smooth[-1]:.3f}"
     )
     if curve.validation:
-        text += f", validation {curve.validation[-1][1]:.3f}"
+        text += f", validation loss {curve.validation[-1][1]:.3f}"
     verdict = compare(curve, band)
     return text + (f"; {verdict}" if verdict else "")
 

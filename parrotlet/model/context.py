@@ -16,6 +16,7 @@ from torch.nn.attention.varlen import varlen_attn
 from parrotlet.model.config import SHORT
 
 BLOCK = 256  # queries at a time, at most, where attention is spelled out
+VARLEN = (torch.bfloat16, torch.float16)  # what the kernel of segment_attention takes
 
 
 @runtime_checkable  # so that tests can check arguments
@@ -52,7 +53,8 @@ class CausalContext:
         self.previous = left if starts is None else torch.where(index == starts, ids, left)
         self._starts = starts
         self._masks: dict[int | None, Tensor] = {}
-        self._borders: Tensor | None = None
+        segmented = starts is not None and has_varlen(ids.device)
+        self._borders = self._find_borders() if segmented else None  # here: it waits for the GPU
 
     @classmethod
     def of(
@@ -87,9 +89,7 @@ class CausalContext:
             window = None
         if self._starts is None and window is None:
             return softmax_attention(q, k, v, None)
-        if has_varlen(q):
-            if self._borders is None:
-                self._borders = self._find_borders()
+        if self._borders is not None and q.dtype in VARLEN and fits_varlen(q.shape[3]):
             return segment_attention(q, k, v, self._borders, window)
         if window not in self._masks:  # made by the first layer, shared by the others
             self._masks[window] = self._mask(window, q.dtype)
@@ -110,11 +110,16 @@ class CausalContext:
         return additive(hidden[:, None], dtype)
 
 
-def has_varlen(q: Float[Tensor, "B T H C"]) -> bool:
-    """Whether there is a kernel for q that takes segments as they are (Ampere GPUs and later)."""
-    if q.device.type != "cuda" or q.dtype not in (torch.bfloat16, torch.float16):
+def has_varlen(device: torch.device) -> bool:
+    """Whether this device has a kernel that takes segments as they are (NVIDIA from Ampere on)."""
+    if device.type != "cuda" or torch.version.hip is not None:
         return False
-    return torch.cuda.get_device_capability(q.device) >= (8, 0)
+    return torch.cuda.get_device_capability(device) >= (8, 0)
+
+
+def fits_varlen(head_width: int) -> bool:
+    """Whether that kernel takes heads of this width."""
+    return head_width % 8 == 0 and head_width <= 256
 
 
 def segment_attention(

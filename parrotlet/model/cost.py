@@ -93,6 +93,9 @@ def training_bytes(
     weights = STATE_BYTES * num_parameters(config)
     if is_cast:
         weights += bytes_per_number * config.depth * _block_matrices(config)
+    elif config.arch != "gpt2":  # queries', keys' and values' maps are put together for a pass
+        joint = (config.heads + 2 * config.kv_heads) * config.head_width
+        weights += bytes_per_number * config.depth * config.width * joint
     kept = config.depth * _kept_per_block(config) * bytes_per_number * tokens
     if is_cast and context <= SHORT:
         kept += config.depth * config.heads * context * bytes_per_number * tokens

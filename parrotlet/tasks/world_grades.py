@@ -135,9 +135,15 @@ def story(world: World, example: Example, reply: Message) -> bool:
 
 
 def smalltalk(world: World, example: Example, reply: Message) -> bool:
-    """A mark of a fitting reply, and none of a reply to something else."""
+    """A mark of a fitting reply, and none of a reply to something else.
+
+    Whoever greets with a name may also be told that it is nice to meet them, by that name.
+    """
     found = _words(reply.text)
     intent = example.data["intent"]
+    name = example.data.get("name")
+    if name and {"nice", "meet", "you", name.lower()} == found:
+        return True
     others = {
         mark for name, marks in MARKS.items() if name not in (intent, "greeting") for mark in marks
     }

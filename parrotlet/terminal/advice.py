@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -39,7 +40,7 @@ TALK_MORE = (
     "fine-tuning more time, or the model more width"
 )
 LETTERS = "letters are hidden inside tokens: a smaller vocabulary shows more of them"
-JUDGEMENT = "it depends on having seen many frames: give fine-tuning more time"
+JUDGEMENT = "it depends on having seen many ways of asking: give fine-tuning more time"
 KNOBS: Mapping[str, str] = {
     "fact": READ_MORE,
     "fact_documents": READ_MORE,
@@ -73,7 +74,8 @@ def suggestions(
     minutes = sum((curve.config or {}).get("budget", {}).get("minutes") or 0 for curve in curves)
     falling = [each for each in map(_still_falling, curves) if each]
     if falling:
-        more = f"parrotlet demo --minutes {2 * minutes:g} --name longer" if minutes else ""
+        asked = ["parrotlet demo", *_own(config), f"--minutes {2 * minutes:g} --name longer"]
+        more = " ".join(asked) if minutes else ""
         what = f": {more}" if more else " (--steps, --minutes)"
         where = " and ".join(falling)
         found.append(
@@ -84,6 +86,16 @@ def suggestions(
     if not config.get("data"):
         found.append("let it read your own text: parrotlet demo --data FOLDER --name mine")
     return found
+
+
+def _own(config: Mapping[str, Any]) -> list[str]:
+    """The flags of a demo on a person's files that are needed to read the same ones again."""
+    files = [shlex.quote(str(each)) for each in config.get("data") or ()]
+    flags = ["--data", *files] if files else []
+    for name in ("column", "vocab_size"):
+        if config.get(name) is not None:
+            flags += [f"--{name.replace('_', '-')}", shlex.quote(str(config[name]))]
+    return flags
 
 
 def _still_falling(curve: Curve) -> str:

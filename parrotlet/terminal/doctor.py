@@ -34,4 +34,8 @@ def _show(curve: Curve, console: Console) -> None:
             f"  {len(curve.records)} steps are too few to judge; the doctor needs {LEAST_STEPS}"
         )
     elif not findings:
-        console.print("  [green]all is well[/green]: nothing that a rule looks for is there")
+        looked = (
+            "" if curve.measure == "loss" else " (of this stage: skipped steps and speed alone)"
+        )
+        told = f"nothing that a rule looks for is there{looked}"
+        console.print(f"  [green]all is well[/green]: {told}")

@@ -1,8 +1,9 @@
-"""Lexicon: the real words of the world, by what they are, and words nobody has ever used.
+"""Lexicon: the real words of the world, by what they are, and words made up of parts of words.
 
 Values of a relation are single words, so that an answer can be found in a reply. Names end in no
 "s" and are no words of their own. Half of the open values (what a user may be called, or like) are
-invented: only copying gets them right. An invented word belongs to one side of the split for good.
+invented: only copying gets them right. A few of these stand in a dictionary all the same. An
+invented word belongs to one side of the split for good.
 """
 
 from __future__ import annotations
@@ -98,10 +99,18 @@ MIDDLES = listed(
     "th tt zz"
 )
 CODAS = ["", "", *listed("b ce ch ck d ff k l ll ld m n nd ne nk nt p r rd rt st t te th ve x")]
-UGLY = listed(
-    "arse bast bitch boob chink clit cock coon crap cum cunt damn dick dik dyk fag fuc fuk gook "
-    "hell jew kik kok kum kun kyk nazi nig paki piss poo pus rap sek sex shit shyt slag slut spic "
-    "tit turd twat wank whor wog"
+UGLY = listed(  # parts that no made-up word may have
+    "abbo anal arse ass bast bitch boob boong bugg chink clit cock coon crap cuck cum cunt dago "
+    "damn dego dick dik dildo dyk fack fag fann fart fatt fec fell feck fok fook fuc fuk gay "
+    "gook goy gring gyp heeb hebe hell homo hymi islam jap jew jizz kaff kik klan kock kok kuk "
+    "kum kun kyk lesb lez ming munt nazi negr nig paki pedo perv piss poo porn pube pus rap "
+    "retar sambo sek sex shar shat shit shyt slag slav slut spic taig tard tit tramp trann turd "
+    "twat urin wank whor wog wop yid"
+)
+UNFIT = listed(  # whole words that chance could make, and that are no names
+    "abort addict bigot bloody booze bottom brothel buttock cannib coffin cocain corpse cripp "
+    "dunce felon goddam heroin hooker hussy idiot killer leper moron murder pillock pimp prick "
+    "prude sadist satan snuff stoned stoner terror tosser victim zombie"
 )
 
 
@@ -116,8 +125,8 @@ def invent(rng: random.Random, side: Side) -> str:
             word = "".join(rng.choice(part) for part in (ONSETS, VOWELS, MIDDLES, VOWELS, CODAS))
         else:
             word = rng.choice(HEADS) + rng.choice(TAILS)
-        usable = len(word) > 4 and word not in WORDS and not any(bad in word for bad in UGLY)
-        if usable and side_of(word) == side:
+        usable = len(word) > 4 and word not in WORDS and word not in UNFIT and word[-1] != "s"
+        if usable and not any(bad in word for bad in UGLY) and side_of(word) == side:
             return word
 
 
@@ -129,7 +138,7 @@ def invent_name(rng: random.Random, side: Side) -> str:
 def stranger(rng: random.Random, side: Side) -> str:
     """A name the world does not know: a real one or an invented one.
 
-    Training has few real ones, which could be learned by heart, so most of its are invented.
+    Training has few real ones, which could be learned by heart, so most of its names are invented.
     """
     real = 0.5 if side == "test" else 0.25
     return STRANGERS.pick(rng, side) if rng.random() < real else invent_name(rng, side)

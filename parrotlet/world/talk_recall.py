@@ -32,7 +32,7 @@ def _of(thing: str) -> Ask:
         train=(
             f"What is my {thing} called?",
             f"What is the name of my {thing}?",
-            f"How do I call my {thing}?",
+            f"What do I call my {thing}?",
             f"What is my {thing}'s name?",
             f"Do you remember my {thing}?",
             f"My {thing} is called what?",
@@ -78,7 +78,7 @@ NAME = Memory(
             "What am I called?",
             "Do you remember my name?",
             "Do you know who I am?",
-            "How do people call me?",
+            "What do people call me?",
             "What name do I have?",
             "My name is what?",
         ),

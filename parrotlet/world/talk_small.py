@@ -31,7 +31,7 @@ SMALL: Mapping[str, Small] = {
                 "Hello, you!|Hi there!|Hello again!|Hey there.|Good morning to you.|"
                 "Hi, nice to meet you.|Hello, parrotlet!|Hi, parrotlet.|Hello to you.|Hi, hi!|"
                 "Hello, hi!|Good morning, good morning!|A good evening to you.|Hey, you!|"
-                "Good to see you!|Good day to you.",
+                "Good to see you!",
                 "|",
             ),
             test=listed(
@@ -42,7 +42,7 @@ SMALL: Mapping[str, Small] = {
             ),
         ),
         replies=("Hello! How can I help you?", "Hi! What can I do for you?"),
-        marks=("hello", "hi", "meet"),
+        marks=("hello", "hi"),
     ),
     "thanks": Small(
         says=Pool(
@@ -51,12 +51,12 @@ SMALL: Mapping[str, Small] = {
                 "Thanks for your help.|Thank you for the answer.|Oh, thank you!|Thank you so much!|"
                 "Thanks, that helped me.|Good, thank you.|I thank you.|That was a great help.|"
                 "Thank you for that.|Thanks, parrotlet.|Very good, thank you.|Oh, thanks!|"
-                "Very nice, thanks.|I would like to thank you.|I want to say thanks.",
+                "Very good, thanks.|I want to thank you.",
                 "|",
             ),
             test=listed(
-                "Thanks so much!|Thank you for your help!|Very good, thanks.|Oh, many thanks.|"
-                "Thanks, that was a great help.|I want to thank you.|Thank you a lot!|"
+                "Thanks so much!|Thank you for your help!|Good, many thanks.|Oh, many thanks.|"
+                "Thanks, that was a great help.|I would like to thank you.|Thank you a lot!|"
                 "My thanks to you.|Thank you, parrotlet.|Thanks for the answer.",
                 "|",
             ),
@@ -70,13 +70,13 @@ SMALL: Mapping[str, Small] = {
                 "Goodbye!|Bye!|See you!|Good night!|Bye bye.|See you tomorrow.|I must go now.|"
                 "Goodbye, parrotlet.|That is all. Bye!|I have to go.|Until tomorrow!|Good night.|"
                 "Bye for now!|I am going now.|See you soon.|That was all. Goodbye!|Now I must go.|"
-                "Good night to you.|Good night, and see you.|That is it for today.|"
-                "Bye, that is enough for today.",
+                "Good night, parrotlet.|Bye for today.",
                 "|",
             ),
             test=listed(
-                "Bye, parrotlet!|Goodbye for now.|I must go. Bye!|See you, bye!|Bye for today.|"
-                "Good night, parrotlet.|I have to go now, goodbye.|That is all for now. Goodbye!",
+                "Bye, parrotlet!|Goodbye for now.|I must go. Bye!|See you, bye!|"
+                "That is all for today. Bye!|"
+                "Goodbye and good night.|I have to go now, goodbye.|That is all for now. Goodbye!",
                 "|",
             ),
         ),
@@ -112,11 +112,11 @@ SMALL: Mapping[str, Small] = {
                 "You did that very well.|What a clever model!|I like your answer.|"
                 "Nice answer.|This is good work.|You are good at this.|I like this.|"
                 "Very good work!|Such nice work!|I like you a lot.|I like you so much.|"
-                "You did nice work.|I like this very much.|I like your answers very much.",
+                "You did nice work.|I like you very much.",
                 "|",
             ),
             test=listed(
-                "You are very clever!|That was great!|Good answer!|I like you very much.|"
+                "You are very clever!|That was great!|Good answer!|I like your work a lot.|"
                 "Very nice work.|That was very good.|You are a clever model.|You are so nice!",
                 "|",
             ),
@@ -155,13 +155,12 @@ SMALL: Mapping[str, Small] = {
                 "I am afraid.|I feel alone.|I am so sad today.|Today was a bad day.|"
                 "I am very tired.|I am angry.|My day was bad.|I feel so sad now.|I am alone.|"
                 "I do not feel well.|I feel tired.|I am so afraid.|I am very angry today.|"
-                "I am tired and angry.|I am alone and sad.|I feel very tired.|I am really sad.|"
-                "I am very alone today.|I am very afraid of it all.",
+                "I am tired and angry.|I am alone and sad.|I feel very tired.|I am very sad.",
                 "|",
             ),
             test=listed(
-                "I feel sad.|I am very sad.|I feel tired today.|I am so tired.|This was a bad day.|"
-                "I feel so alone.|I am sad and tired.",
+                "I feel sad.|I feel very sad today.|I feel tired today.|I am so tired.|"
+                "This was a bad day.|I feel so alone.|I am sad and tired.",
                 "|",
             ),
         ),
@@ -206,7 +205,7 @@ def smalltalk(world: World, rng: random.Random, side: Side) -> Case:
         if rng.random() < 0.6:
             who = lexicon.stranger(rng, side)
             user = f"{made.user} {rng.choice(['I am', 'This is', 'My name is'])} {who}."
-            made = replace(made, user=user)
+            made = replace(made, user=user, data={**made.data, "name": who})
         return Case(turns=(made,))
     if rng.random() < 0.5:
         return Case(turns=(fact_turn(world, rng, "train"), made))

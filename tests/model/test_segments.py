@@ -34,7 +34,7 @@ def kernel(
     *,
     window_size: tuple[int, int],
 ) -> Tensor:
-    """varlen_attn as its documentation has it, for causal windows."""
+    """varlen_attn as its documentation has it: a window of `before` keys besides a query's own."""
     assert begins.dtype == torch.int32 and torch.equal(begins, key_begins)
     assert begins[0] == 0 and begins[-1] == len(q) == len(k) == len(v)
     assert q.shape[1] == k.shape[1] == v.shape[1]
@@ -68,26 +68,56 @@ def test_segments_are_what_masks_say(
     def attended() -> list[Tensor]:
         ctx = CausalContext.of(ids, SEGMENTS, padding=-1)
         mixed = ctx.attend(0, q, k, v, window)
-        assert torch.equal(ctx.attend(1, q, k, v, window), mixed)  # borders are found once
+        assert torch.equal(ctx.attend(1, q, k, v, window), mixed)
         return [mixed, *torch.autograd.grad(mixed.square().sum(), (q, k, v))]
 
     masked = attended()
     calls = []
-    monkeypatch.setattr(context, "has_varlen", lambda q: True)
+    monkeypatch.setattr(context, "has_varlen", lambda device: True)
+    monkeypatch.setattr(context, "VARLEN", (torch.float32,))
     monkeypatch.setattr(
         context, "varlen_attn", lambda *given, **more: calls.append(given) or kernel(*given, **more)
     )
     for expected, found in zip(masked, attended(), strict=True):
         assert torch.allclose(found, expected, atol=1e-5)
     assert len(calls) == 2
+    assert calls[0][3] is calls[1][3]  # borders are found once
 
 
 def test_whole_rows_need_no_segments(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Plain causal rows go to the kernel that is made for them."""
-    monkeypatch.setattr(context, "has_varlen", lambda q: pytest.fail("asked for"))
-    q = torch.randn(1, 5, 2, 8)
-    CausalContext.of(torch.zeros(1, 5, dtype=torch.long)).attend(0, q, q, q, None)
+    """Plain causal rows go to the kernel that is made for them; heads of odd widths to masks."""
+    monkeypatch.setattr(context, "has_varlen", lambda device: True)
+    monkeypatch.setattr(context, "VARLEN", (torch.float32,))
+    monkeypatch.setattr(context, "varlen_attn", lambda *given, **more: pytest.fail("asked for"))
+    ids = torch.zeros(ROWS, TIME, dtype=torch.long)
+    whole, odd = torch.randn(ROWS, TIME, 2, 8), torch.randn(ROWS, TIME, 2, 20)
+    CausalContext.of(ids).attend(0, whole, whole, whole, None)
+    CausalContext.of(ids).attend(0, whole, whole, whole, 3)
+    CausalContext.of(ids, SEGMENTS, padding=-1).attend(0, odd, odd, odd, None)
 
 
 def test_a_cpu_has_none() -> None:
-    assert not context.has_varlen(torch.zeros(1, 1, 1, 8, dtype=torch.bfloat16))
+    assert not context.has_varlen(torch.device("cpu"))
+
+
+@pytest.mark.skipif(
+    not torch.cuda.is_available() or not context.has_varlen(torch.device("cuda")),
+    reason="the kernel is of NVIDIA GPUs from Ampere on",
+)
+@pytest.mark.parametrize("window", [None, 3])
+def test_the_kernel_itself(window: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a GPU: what it makes of segments, and its gradients, beside masks."""
+    device = torch.device("cuda")
+    made = [torch.randn(ROWS, TIME, heads, 64, device=device) for heads in (4, 2, 2)]
+    q, k, v = (each.bfloat16().requires_grad_() for each in made)
+    ids = torch.zeros(ROWS, TIME, dtype=torch.long, device=device)
+
+    def attended() -> list[Tensor]:
+        ctx = CausalContext.of(ids, SEGMENTS.to(device), padding=-1)
+        mixed = ctx.attend(0, q, k, v, window)
+        return [mixed, *torch.autograd.grad(mixed.float().square().sum(), (q, k, v))]
+
+    by_kernel = attended()
+    monkeypatch.setattr(context, "has_varlen", lambda device: False)
+    for found, expected in zip(by_kernel, attended(), strict=True):
+        assert torch.allclose(found.float(), expected.float(), atol=0.05)

@@ -116,7 +116,7 @@ def test_its_page_has_every_number_of_the_run(run: Path) -> None:
     for stage in ("base", "sft"):
         last = list(JsonLines(run / stage / "metrics.jsonl"))[-1]
         assert f"Step {last['step']} of {last['step']}" in page
-        assert f"validation {last['validation_loss']:.3f}" in page
+        assert f"validation loss {last['validation_loss']:.3f}" in page
     for score in json.loads((run / "abilities.json").read_text()).values():
         assert f"{score['passed']:g} of {score['count']}" in page
     assert "What to try next" in page and "Where the time went" in page
