@@ -64,10 +64,11 @@ def plot_page(stages: dict[str, list[Curve]]) -> str:
         band = common_band(curves)
         body += [heading(TITLES.get(verb, verb)), run_charts(curves, band)]
         for curve in curves:
-            body.append(note(f"{curve.name}: {summary(curve, band)}"))
+            own = band_of_curve(curve)  # as the doctor judges it, whatever is drawn beside it
+            body.append(note(f"{curve.name}: {summary(curve, own)}"))
             body += [
                 note(f"{curve.name}, {each.name}: {each.sentence}", bad=True)
-                for each in examine(curve, band)
+                for each in examine(curve, own)
             ]
     return page(", ".join(names), body)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -218,3 +219,8 @@ def test_what_to_try_next_follows_from_the_results() -> None:
     assert not any("--data FOLDER" in it for it in suggestions({"data": ["x"]}, abilities, []))
     steep = curve(steps=30)
     assert any("still falling" in each for each in suggestions({}, {}, [steep]))
+    timed = replace(steep, config={"budget": {"minutes": 3}})
+    own = {"data": ["my files"], "column": "text", "vocab_size": None}
+    more = next(each for each in suggestions(own, {}, [timed]) if "still falling" in each)
+    again = "parrotlet demo --data 'my files' --column text --minutes 6 --name longer"
+    assert more.endswith(again)

@@ -90,6 +90,17 @@ def test_an_owner_of_a_thing_is_as_quiet_as_the_thing() -> None:
         assert world.by_name[thing.name.split("'")[0]].quiet == thing.quiet
 
 
+def test_no_invented_word_offends() -> None:
+    """What chance must not put together, and no name that ends in s."""
+    for side in ("train", "test"):
+        rng = stream(0, "invent", side)
+        for _ in range(20_000):
+            word = lexicon.invent(rng, side)
+            assert word not in lexicon.UNFIT and word not in lexicon.WORDS
+            assert not word.endswith("s")
+            assert not [part for part in lexicon.UGLY if part in word], word
+
+
 def test_invented_words_keep_their_side() -> None:
     rng = stream(0, "test")
     train = {lexicon.invent(rng, "train") for _ in range(3_000)}
