@@ -92,7 +92,7 @@ RECIPES = {
             start=Path("runs"),
             recipe="demo",
             data=SftDataConfig(
-                world_conversations=80_000, world_documents=8_000, validation_fraction=0.01
+                world_conversations=80_000, world_documents=12_000, validation_fraction=0.01
             ),
             budget=BudgetConfig(minutes=4.6, batch_tokens=2048),
             optim=SMALL,
