@@ -23,8 +23,9 @@ from parrotlet.world.records import fingerprint
 FOLDER = Path(__file__).parent.parent / "bands"
 LENGTHS = 1.5  # a run may be this many times longer or shorter than those of the band
 NOT_SETTINGS = ("recipe", "run", "prompts")  # how a run is named and watched
-RHYTHM = (  # of work and watching; minutes are steps when the run begins: Band.covers
+RHYTHM = (  # of work and watching; how long a run is, in what way it was said: Band.covers
     "minutes",
+    "steps",
     "micro_tokens",
     "evaluate_every",
     "save_every",
