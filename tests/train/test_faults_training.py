@@ -192,8 +192,10 @@ def test_f8_sigterm_at_random_saves_and_ends(whole: Path, tmp_path: Path) -> Non
         when_training(run, process)
         time.sleep(chance.uniform(0, 1.0))
         process.terminate()
-        assert ends(process) == 0
-        assert checkpoints.find(run).step == records(run)[-1][0]
+        code, last = ends(process), records(run)[-1][0]
+        # a process that had trained to its end may be ended by the signal on its way out
+        assert code == 0 or (code == -signal.SIGTERM and last == records(whole)[-1][0])
+        assert checkpoints.find(run).step == last
         assert ends(start(tmp_path, run.name)) == 0
         same(run, whole)
         shutil.rmtree(run)
