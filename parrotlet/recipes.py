@@ -113,7 +113,7 @@ RECIPES = {
             goal=TaskConfig(task="letter_count", held_out=100),
             rollout=RolloutConfig(questions=12, max_tokens=48),
             policy=PolicyConfig(scale="deviation", patience=10),
-            budget=BudgetConfig(steps=60, evaluate_every=1_000),
+            budget=BudgetConfig(steps=30, evaluate_every=1_000),
             optim=CAREFUL,
         ),
     ),
