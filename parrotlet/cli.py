@@ -12,6 +12,7 @@ import io
 import logging
 import os
 import sys
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -166,6 +167,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # what is used wrongly is so by all processes of torchrun: one of each machine says it
         if error.status != 2 or os.environ.get("LOCAL_RANK", "0") == "0":
             print(f"parrotlet: {error}", file=sys.stderr)
+        else:
+            time.sleep(2)  # torchrun ends all as soon as one has ended: let that one speak first
         return error.status
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
