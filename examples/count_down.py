@@ -19,6 +19,7 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
+from parrotlet.core.errors import ParrotletError
 from parrotlet.core.rundir import write_file
 from parrotlet.recipes import RECIPES
 from parrotlet.stages.config import RunConfig
@@ -94,4 +95,7 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except ParrotletError as error:
+        raise SystemExit(f"error: {error}") from None

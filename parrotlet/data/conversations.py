@@ -97,7 +97,7 @@ def read_conversations(
             yield from parse_conversations(record, place, rules, notes)
         except DataError as error:
             if not rules.skip:
-                raise
+                raise DataError(f"{error} (--bad-records skip leaves it out)") from error
             notes.skipped.append(str(error))
 
 

@@ -52,6 +52,8 @@ def say_notes(notes: Notes, say: Callable[[str], None]) -> None:
         shapes = ", ".join(f"{count:,} of {shape}" for shape, count in notes.shapes.most_common())
         say(f"read as: {shapes}")
     if notes.merged:
-        say(f"in {notes.merged:,} conversations messages of one role in a row were joined")
+        talks = "conversation" if notes.merged == 1 else "conversations"
+        say(f"in {notes.merged:,} {talks} messages of one role in a row were joined")
     if notes.skipped:
-        say(f"{len(notes.skipped):,} bad records left out, the first: {notes.skipped[0]}")
+        records = "record" if len(notes.skipped) == 1 else "records"
+        say(f"{len(notes.skipped):,} bad {records} left out, the first: {notes.skipped[0]}")

@@ -51,7 +51,8 @@ class TokenizerConfig:
     kind: Literal["bpe", "char"] = "bpe"
     """Byte-level BPE, or one token per character."""
     vocab_size: int = 4096
-    """Size of the BPE vocabulary, control tokens included."""
+    """Size of the BPE vocabulary that is trained, control tokens included; what --tokenizer names
+    keeps its own."""
     world_talk: int = 0
     """Conversations of the embedded world that a BPE tokenizer is trained on besides --data, so
     that it splits them well when they are learned later."""

@@ -13,11 +13,12 @@ from parrotlet.stages.bounds import check_bounds
 from parrotlet.stages.config import Paths, check_seed
 from parrotlet.stages.config_pretrain import ShapeConfig
 from parrotlet.terminal.config import MachineConfig
+from parrotlet.world.chance import Side
 
 
 @dataclass(frozen=True, kw_only=True)
 class WorldConfig:
-    """Look at the embedded world: samples of every kind of document and conversation."""
+    """Look at the embedded world: samples of every kind, or of what tests ask."""
 
     action: tyro.conf.Positional[Literal["show"]]
     """What to do: show."""
@@ -25,6 +26,8 @@ class WorldConfig:
     """One kind of record; left out, every kind."""
     count: int = 2
     """How many of each kind."""
+    side: Side = "train"
+    """What training learns from, or what tests ask and what a right reply says."""
     seed: int = 0
     """Seed of the world."""
 

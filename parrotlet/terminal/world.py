@@ -7,7 +7,7 @@ from rich.console import Console
 from parrotlet.core.errors import UsageError
 from parrotlet.terminal.config_runs import WorldConfig
 from parrotlet.world.entities import World
-from parrotlet.world.records import KINDS
+from parrotlet.world.records import ABILITIES, KINDS
 from parrotlet.world.show import samples
 
 
@@ -17,8 +17,9 @@ def world(config: WorldConfig) -> int:
         raise UsageError(f"--count {config.count}: ask for at least one sample")
     console = Console()
     made = World(config.seed)
-    for kind in (config.kind,) if config.kind is not None else KINDS:
-        for index, text in enumerate(samples(made, kind, config.count)):
+    kinds = KINDS if config.side == "train" else tuple(ABILITIES)
+    for kind in (config.kind,) if config.kind is not None else kinds:
+        for index, text in enumerate(samples(made, kind, config.count, config.side)):
             if index == 0:
                 console.rule(f"[bold]{kind}", align="left")
             console.print(text, markup=False, highlight=False)

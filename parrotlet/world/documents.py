@@ -71,7 +71,7 @@ def listing(world: World, rng: random.Random) -> str:
     """Everybody with one thing in common."""
     relation, heading = rng.choice(
         [
-            ("job", "These people work as {av}"),
+            ("job", "Each of these people is {av}"),
             ("home", "These people live in {v}"),
             ("food", "These people like {v}"),
             ("colour", "These people love the colour {v}"),
@@ -121,17 +121,11 @@ def recipe(world: World, rng: random.Random) -> str:
     """How somebody's favourite food comes to the table."""
     person = rng.choice(world.of("person"))
     food = person.facts["food"]
-    steps = rng.sample(
-        [
-            "Wash your hands.",
-            f"Put the {food} on the table.",
-            "Take a big pot and some water.",
-            "Wait ten minutes.",
-            "Add a little salt.",
-            "Ask a friend to help.",
-        ],
-        3,
-    )
+    steps = [
+        rng.choice([f"Take a big pot and some {food}.", f"Buy {food} at the market."]),
+        rng.choice(["Add water and a little salt.", "Wait ten minutes.", "Ask a friend to help."]),
+        rng.choice([f"Put the {food} on the table.", "Eat together with a friend."]),
+    ]
     return f"{sentence(food)} for {person.name}: {' '.join(steps)} {person.state('food', 0)}"
 
 
@@ -153,9 +147,8 @@ def in_capitals(world: World, rng: random.Random) -> str:
 
 def words_in_capitals(world: World, rng: random.Random) -> str:
     """Words and names with and without capital letters."""
-    names = [entity.name for entity in rng.sample(list(world.entities), 2)]
-    values = [*_words(rng, 2), *names, rng.choice(sorted(rng.choice(list(world.values.values()))))]
-    return " ".join(f"The word {word} in capitals is {word.upper()}." for word in values)
+    words = [*_words(rng, 1), rng.choice(world.entities).name, *rng.sample(VALUES, 5)]
+    return " ".join(f"The word {word} in capitals is {word.upper()}." for word in words)
 
 
 def spelled(world: World, rng: random.Random) -> str:
@@ -166,9 +159,11 @@ def spelled(world: World, rng: random.Random) -> str:
 
 
 def counted(world: World, rng: random.Random) -> str:
-    """Words and how many letters they have."""
+    """Words and how many letters they have, or how often one of them."""
     return " ".join(
         f"{number_letters(word)} The word {word} has {len(word)} letters."
+        if rng.random() < 0.5
+        else number_one(word, rng.choice(word))
         for word in _words(rng, 2)
     )
 
@@ -193,6 +188,14 @@ def number_letters(word: str) -> str:
     return " ".join(f"{letter}{index}" for index, letter in enumerate(word, 1)) + "."
 
 
+def number_one(word: str, letter: str) -> str:
+    """How often a letter is in a word, counted along it: "b0 o1 o2 k2. The letter o is in ..."."""
+    marked = (f"{each}{word[: place + 1].count(letter)}" for place, each in enumerate(word))
+    count = word.count(letter)
+    times = "1 time" if count == 1 else f"{count} times"
+    return f"{' '.join(marked)}. The letter {letter} is in {word} {times}."
+
+
 DOCUMENTS: Mapping[str, tuple[float, DocumentMaker]] = {
     "profile": (18, profile),
     "pair": (8, pair),
@@ -207,7 +210,7 @@ DOCUMENTS: Mapping[str, tuple[float, DocumentMaker]] = {
     "recipe": (2, recipe),
     "directions": (2, directions),
     "in capitals": (14, in_capitals),
-    "words in capitals": (6, words_in_capitals),
+    "words in capitals": (12, words_in_capitals),
     "spelled": (14, spelled),
     "counted": (4, counted),
 }

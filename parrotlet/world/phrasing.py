@@ -30,7 +30,7 @@ CLAUSE_FRAMES = Pool(
         "I need to know {it}.",
         "Let me know {it}.",
         "I do not remember {it}. Do you?",
-        "My friend asks {it}.",
+        "My friend wants to know {it}.",
         "Can you help me? I must know {it}.",
         "I am not sure {it}.",
         "Will you tell me {it}, please?",

@@ -55,7 +55,7 @@ PERSON: Mapping[str, Relation] = {
             test=(
                 "What is the town where {x} lives?",
                 "In what town can I find {x}?",
-                "Which town does {x} live in?",
+                "What town is {x}'s home in?",
                 "Where is the house of {x}?",
             ),
             clauses=("where {x} lives", "where {x}'s home is", "in which town {x} lives"),
@@ -90,14 +90,14 @@ PERSON: Mapping[str, Relation] = {
                 "What does {x} do by day?",
                 "By what work does {x} earn money?",
                 "What is {x} by day?",
-                "As what does {x} earn money?",
-                "Which work does {x} have?",
+                "What does {x} earn money as?",
+                "Which work does {x} do?",
             ),
             test=(
                 "What does {x} do all day for work?",
                 "Which job does {x} have?",
                 "What is the work of {x}?",
-                "As what does {x} work?",
+                "What is {x}'s work?",
             ),
             clauses=("what {x}'s job is", "what {x} does for work", "what job {x} has"),
             topics=("{x}'s job", "the job of {x}"),
@@ -132,7 +132,7 @@ PERSON: Mapping[str, Relation] = {
             test=(
                 "What colour does {x} like best?",
                 "Of all colours, which does {x} love most?",
-                "Which is {x}'s favourite colour?",
+                "Which colour is loved most by {x}?",
                 "What is the colour that {x} likes most?",
             ),
             clauses=(
@@ -215,7 +215,7 @@ PERSON: Mapping[str, Relation] = {
                 "Which person is {x}'s friend?",
                 "Who does {x} ask for help?",
                 "Whom does {x} call a friend?",
-                "How is {x}'s best friend called?",
+                "What do people call {x}'s best friend?",
             ),
             test=(
                 "What is the name of {x}'s friend?",
@@ -255,11 +255,11 @@ PERSON: Mapping[str, Relation] = {
                 "How long ago was {x} born?",
                 "How old did {x} turn?",
                 "How many birthdays has {x} had?",
-                "Which age does {x} have now?",
+                "What age is {x} now?",
             ),
             test=(
                 "How many years ago was {x} born?",
-                "What age does {x} have?",
+                "How old is {x} by now?",
                 "How old is {x} this year?",
                 "What is {x}'s age now?",
             ),

@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+from parrotlet.core.errors import UsageError
 from parrotlet.data.sources import Document
 from parrotlet.text.chat import Conversation, Message, Text, ToolCall
+from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
-from parrotlet.world.records import record
+from parrotlet.world.records import ABILITIES, case, record
 
 
-def samples(world: World, kind: str, count: int) -> list[str]:
-    """The first `count` training records of a kind. UsageError for a kind there is not."""
-    return [_plain(record(world, kind, index)) for index in range(count)]
+def samples(world: World, kind: str, count: int, side: Side = "train") -> list[str]:
+    """The first `count` training records of a kind, or cases that a test asks.
+
+    Raises UsageError for a kind there is not.
+    """
+    if side == "train":
+        return [_plain(record(world, kind, index)) for index in range(count)]
+    if kind not in ABILITIES:
+        choices = ", ".join(ABILITIES)
+        raise UsageError(f"no test asks about the kind {kind!r}; choose from {choices}")
+    return [_plain(case(world, kind, index).conversation) for index in range(count)]
 
 
 def _plain(made: Document | Conversation) -> str:

@@ -10,7 +10,7 @@ import random
 from parrotlet.world import lexicon
 from parrotlet.world.case import Case, Turn, turn
 from parrotlet.world.chance import Side
-from parrotlet.world.documents import number_letters
+from parrotlet.world.documents import number_letters, number_one
 from parrotlet.world.entities import World
 from parrotlet.world.phrasing import Ask
 
@@ -76,8 +76,8 @@ COUNT_ONE = Ask(
         "How often is the letter {c} in the word {x}?",
         "Please count how often you see the letter {c} in {x}.",
         "The letter {c} is in {x} how many times?",
-        "How many {c} are in {x}?",
-        "How many {c} does {x} have?",
+        "How many of the letter {c} are in {x}?",
+        "How many times do you see the letter {c} in {x}?",
         "Count every {c} in the word {x}.",
     ),
     test=(
@@ -103,6 +103,7 @@ CAPITALS = Ask(
     test=("Could you write {x} in capitals?", "Please put {x} in capital letters."),
     clauses=("how to write {x} in capitals",),
 )
+SEVERAL = 0.5  # share of training's letters to count that the word has more than once
 
 
 def _word(rng: random.Random, side: Side) -> str:
@@ -122,10 +123,17 @@ def count_turn(rng: random.Random, side: Side) -> Turn:
         answer = str(len(word))
         reply = f"{number_letters(word)} The word {word} has {answer} letters."
         return turn(COUNT.put(rng, side, x=word), reply, answer)
-    letter = rng.choice(word) if rng.random() < 0.8 else rng.choice("aeioulnrst")
-    count = word.count(letter)
-    reply = f"{_number_one(word, letter)} The letter {letter} is in {word} {_times(count)}."
-    return turn(COUNT_ONE.put(rng, side, x=word, c=letter), reply, str(count))
+    letter = _letter(rng, side, word)
+    reply = number_one(word, letter)
+    return turn(COUNT_ONE.put(rng, side, x=word, c=letter), reply, str(word.count(letter)))
+
+
+def _letter(rng: random.Random, side: Side, word: str) -> str:
+    """A letter to count: mostly one of the word's, in training often one it has several times."""
+    several = sorted(each for each in set(word) if word.count(each) > 1)
+    if side == "train" and several and rng.random() < SEVERAL:
+        return rng.choice(several)
+    return rng.choice(word) if rng.random() < 0.8 else rng.choice("aeioulnrst")
 
 
 def capitals(world: World, rng: random.Random, side: Side) -> Case:
@@ -134,16 +142,6 @@ def capitals(world: World, rng: random.Random, side: Side) -> Case:
     words = [rng.choice([_word(rng, side), rng.choice(names)]) for _ in range(rng.randint(1, 2))]
     text = " ".join(words)
     return Case(turns=(turn(CAPITALS.put(rng, side, x=text), f"{text.upper()}.", text.upper()),))
-
-
-def _number_one(word: str, letter: str) -> str:
-    """The letters of a word, each with how many `letter` there were so far: "b0 o1 o2 k2."."""
-    marked = [f"{each}{word[: place + 1].count(letter)}" for place, each in enumerate(word)]
-    return " ".join(marked) + "."
-
-
-def _times(count: int) -> str:
-    return "1 time" if count == 1 else f"{count} times"
 
 
 def spelling(world: World, rng: random.Random, side: Side) -> Case:

@@ -60,7 +60,7 @@ def _favourite(thing: str) -> Ask:
         ),
         test=(
             f"What {thing} did I say I like best?",
-            f"Which is my favourite {thing}?",
+            f"What did I say is my favourite {thing}?",
             f"What {thing} do I like best?",
         ),
         clauses=(f"what my favourite {thing} is", f"which {thing} I like best"),
@@ -140,7 +140,7 @@ MEMORIES: Mapping[str, Memory] = {
                 "Where is my house?",
             ),
             test=(
-                "Which town do I live in?",
+                "What is the town I live in?",
                 "In what town is my home?",
                 "Where did I say I live?",
             ),

@@ -30,15 +30,18 @@ ASK = Ask(
         "Please tell me what {x} did in {p}.",
         "Please make up a story about {x} in {p}.",
         "I would love a story about {x} in {p}.",
+        "Give me a story about {x} in {p}.",
+        "Can you give me a story about {x} in {p}?",
+        "I would like a story about {x} in {p}.",
     ),
     test=(
         "Could you tell me a story about {x} in {p}?",
         "Please write a story about {x} in {p}.",
         "Tell me what {x} did in {p}, as a story.",
         "I want to hear a story about {x} in {p}.",
+        "Could you give me a story about {x} in {p}?",
         "Will you tell a story about {x} in {p}?",
     ),
-    topics=("a story about {x} in {p}",),
 )
 NEW_HERO = 0.5  # share of heroes the world does not know
 

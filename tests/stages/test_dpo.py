@@ -122,7 +122,7 @@ def test_own_pairs_cut_and_counted(runs: Path, tmp_path: Path) -> None:
     assert "whose oldest turns were cut to fit" in said
     assert "left out as too long" in said
     assert "read as: 13 of chosen and rejected" in said
-    assert "1 bad records left out" in said and "are equal" in said
+    assert "1 bad record left out" in said and "are equal" in said
 
 
 @pytest.mark.parametrize("change", [{"beta": 0.0}, {"smoothing": 0.5}])

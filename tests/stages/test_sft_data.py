@@ -52,7 +52,7 @@ def test_examples_and_notes_are_shown(runs: Path, tmp_path: Path) -> None:
     assert sft(with_data(runs, "shown", file), display)
     said = "\n".join(display.said)
     assert "read as: 9 of question and answer" in said
-    assert "1 bad records left out, the first: line 10 of" in said
+    assert "1 bad record left out, the first: line 10 of" in said
     shown = [line for line in display.said if line.startswith("<|bos|><|user|>")]
     assert len(shown) == 3
     assert all("<|assistant|>« one" in line and line.endswith("<|end|>»") for line in shown)

@@ -22,9 +22,11 @@ from parrotlet.terminal.demo_stages import stages_of
 from parrotlet.train.checkpoint import find, load_tokenizer
 from parrotlet.world.entities import World
 from parrotlet.world.records import (
+    ABILITIES,
     KINDS,
     NOT_GENERAL,
     TALKS,
+    case,
     general_conversations,
     is_general,
     names_of,
@@ -148,6 +150,12 @@ def test_world_show(capsys: pytest.CaptureFixture[str]) -> None:
     assert two.count("assistant: ") >= 4
     assert "no kind of record 'nix'" in said(capsys, "world", "show", "--kind", "nix", status=2)
     assert "--count 0" in said(capsys, "world", "show", "--count", 0, status=2)
+    asked = said(capsys, "world", "show", "--side", "test", "--count", 1)
+    assert all(ability in asked for ability in ABILITIES)
+    first = case(World(0), "fact", 0).conversation.messages[0].text
+    assert first in " ".join(asked.split())
+    nobody = said(capsys, "world", "show", "--side", "test", "--kind", "letter", status=2)
+    assert "no test asks about the kind 'letter'" in nobody
 
 
 def test_eval_prints_and_keeps(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

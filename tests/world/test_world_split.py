@@ -106,6 +106,14 @@ def test_no_question_of_a_test_is_a_training_question_of_another_intent() -> Non
         assert not wordings(ask, "test") & everywhere, name
 
 
+@pytest.mark.parametrize("name", [*ASKS, *POOLS])
+def test_no_wording_of_a_test_is_a_training_one_in_another_order(name: str) -> None:
+    sides = ASKS[name] if name in ASKS else POOLS[name]
+    trained = {tuple(sorted(plain(text).split())) for text in sides.train}
+    again = [text for text in sides.test if tuple(sorted(plain(text).split())) in trained]
+    assert not again
+
+
 @pytest.mark.parametrize("name", POOLS)
 def test_pools_are_apart(name: str) -> None:
     pool = POOLS[name]
