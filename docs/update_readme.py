@@ -59,7 +59,7 @@ def bench_lines(path: Path) -> list[str]:
 def reach_lines(folder: Path) -> list[str]:
     """Time to nanochat's bits per byte, from the JSON of each bench/reach.py."""
     rows = [
-        "| nanochat, in steps of 16,384 tokens | its bits per byte, training | parrotlet's | ratio |",
+        "| nanochat, steps of 16,384 tokens | its bits per byte, training | parrotlet's | ratio |",
         "|---|---|---|---|",
     ]
     for path in sorted(folder.glob("reach_*.json")):

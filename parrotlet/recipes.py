@@ -96,7 +96,11 @@ RECIPES = {
             ),
             budget=BudgetConfig(minutes=5, batch_tokens=2048),
             optim=SMALL,
-            prompts=("Who are you?", "What is 17 + 25?", "How many e are in letter?"),
+            prompts=(
+                "Who are you?",
+                "What is 17 + 25?",
+                "How many times is the letter e in letter?",
+            ),
         ),
         dpo=DpoConfig(
             start=Path("runs"),

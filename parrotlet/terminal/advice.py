@@ -17,7 +17,7 @@ FALLING = 0.01  # of the validation loss, in the last fifth of a stage
 TITLES: Mapping[str, str] = {
     "identity": "Says who it is",
     "fact": "Facts, asked in new words",
-    "fact_documents": "Facts it only read about",
+    "fact_documents": "Facts only read about",
     "recall_name": "Recalls your name",
     "recall_word": "Recalls a word you said",
     "recall_two": "Recalls one of two things",
@@ -29,7 +29,7 @@ TITLES: Mapping[str, str] = {
     "spelling": "Spells words",
     "unknown": "Says it does not know",
     "refusal": "Refuses what does harm",
-    "refusal_verb": "Refuses harm by a new verb",
+    "refusal_verb": "Refuses by new verbs",
     "neighbour": "Helps where it looks alike",
     "story": "Tells a story",
     "smalltalk": "Small talk",

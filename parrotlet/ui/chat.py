@@ -18,7 +18,12 @@ from parrotlet.ui.store import Said, Store, Talk, branch
 MOST_MODELS = 3  # side by side
 WARM = 0.8  # the temperature of another try where 0 was chosen: the same words would come again
 RETRY = 2.0  # seconds between two looks for a server that does not answer
-SUGGESTIONS = ("Who are you?", "What is 17 + 25?", "How many e are in letter?", "Tell me a story.")
+SUGGESTIONS = (
+    "Who are you?",
+    "What is 17 + 25?",
+    "How many times is the letter e in letter?",
+    "Tell me a story.",
+)
 USER, MODEL = ":material/person:", ":material/eco:"
 
 
