@@ -18,6 +18,7 @@ from parrotlet.world.chance import Side
 from parrotlet.world.entities import World
 from parrotlet.world.records import NOT_GENERAL, case, is_general, names_of
 
+NEED_A_TOOL = ("calculator", "sum_tale")  # every other reply that calls one is wrong
 SCANNED = 100  # cases looked at for each one that is kept, at most
 
 
@@ -50,7 +51,7 @@ class WorldTask(Numbered):
         said = reply.text.strip()
         echoed = said == example.conversation.messages[-2].text.strip()
         called = any(isinstance(part, ToolCall) for part in reply.parts)
-        stray = called and self.ability != "calculator"  # no other ability needs a tool
+        stray = called and self.ability not in NEED_A_TOOL
         if not said or echoed or stray:
             return 0.0
         return float(RULES[self.ability](self.world, example, reply))

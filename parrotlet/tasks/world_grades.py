@@ -168,6 +168,7 @@ RULES: Mapping[str, Rule] = {
     "system_pair": system,
     "reading": value,
     "calculator": calculator,
+    "sum_tale": calculator,
     "counting": counting,
     "spelling": spelling,
     "unknown": unknown,

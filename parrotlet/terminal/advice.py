@@ -25,6 +25,7 @@ TITLES: Mapping[str, str] = {
     "system_pair": "Obeys two orders at once",
     "reading": "Answers from a passage",
     "calculator": "Sums with the calculator",
+    "sum_tale": "Sums told as a tale",
     "counting": "Counts letters",
     "spelling": "Spells words",
     "unknown": "Says it does not know",

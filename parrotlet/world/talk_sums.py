@@ -140,8 +140,11 @@ COUNTABLE = listed("apples beans carrots eggs nuts pancakes pears plums")
 SAYS = ("{a} {o} {b} is {v}.", "The answer is {v}.", "That is {v}.")
 
 
-def sum_turn(rng: random.Random, side: Side) -> Turn:
-    """A question for a sum, the call, its result, and the answer."""
+TALE = 0.25  # share of training's sums that are told as a tale
+
+
+def sum_turn(rng: random.Random, side: Side, *, tale: bool | None = None) -> Turn:
+    """A question for a sum, the call, its result, and the answer; None: now and then a tale."""
     sign = rng.choice("++--*")
     small = [number for number in NUMBERS[side] if number < 100]
     numbers = small if sign == "*" or rng.random() < 0.6 else NUMBERS[side]
@@ -149,7 +152,9 @@ def sum_turn(rng: random.Random, side: Side) -> Turn:
     if sign == "-" and first < second:
         first, second = second, first
     value = {"+": first + second, "-": first - second, "*": first * second}[sign]
-    ask = TALES[sign] if rng.random() < 0.25 else rng.choice(ASKS[sign])
+    if tale is None:
+        tale = rng.random() < TALE
+    ask = TALES[sign] if tale else rng.choice(ASKS[sign])
     who, what = lexicon.stranger(rng, side), rng.choice(COUNTABLE)
     question = ask.put(rng, side, a=str(first), b=str(second), x=who, f=what)
     written = f"{first} {sign} {second}"
@@ -160,5 +165,10 @@ def sum_turn(rng: random.Random, side: Side) -> Turn:
 
 
 def calculator(world: World, rng: random.Random, side: Side) -> Case:
-    """One sum."""
-    return Case(turns=(sum_turn(rng, side),))
+    """One sum; in a test, asked for as a sum."""
+    return Case(turns=(sum_turn(rng, side, tale=False if side == "test" else None),))
+
+
+def sum_tale(world: World, rng: random.Random, side: Side) -> Case:
+    """One sum told as a tale, which has to be understood first; in a test, a tale never heard."""
+    return Case(turns=(sum_turn(rng, side, tale=True),))
