@@ -13,11 +13,12 @@ from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, SAMPLES, STAGES, read_json
 from parrotlet.evals.curve import unit_of
 from parrotlet.evals.gains import gains
-from parrotlet.terminal.advice import TITLES
+from parrotlet.terminal.advice import title_of
 from parrotlet.terminal.copied import say
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.train.checkpoint import find
+from parrotlet.world.records import ABILITIES
 
 ENDS = ("validation_loss", "bits_per_byte", "validation_accuracy", "pass_at_1")  # of a stage
 
@@ -53,7 +54,7 @@ def ability_rows(abilities: Mapping[str, Mapping[str, Any]]) -> list[list[str]]:
     for name, score in abilities.items():
         between = f"{score['low']:.0%} to {score['high']:.0%}"
         right, count = f"{score['passed']:g}", str(score["count"])
-        shown = f"{TITLES[name]} ({name})" if name in TITLES else name
+        shown = f"{title_of(name)} ({name})" if name in ABILITIES else name
         rows.append([shown, right, count, f"{score['rate']:.0%}", between])
     return rows
 

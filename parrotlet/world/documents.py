@@ -92,7 +92,9 @@ def letter(world: World, rng: random.Random) -> str:
     """A letter from one person to another, with news."""
     writer, reader = rng.sample(list(world.of("person")), 2)
     news = " ".join(_any_fact(world, rng) for _ in range(2))
-    start = rng.choice(["How are you?", "I hope that you are well.", "It is long since we met."])
+    start = rng.choice(
+        ["How are you?", "I hope that you are well.", "It has been a long time since we met."]
+    )
     middle = rng.choice(["Here is some news.", "Did you know this?", "I must tell you something."])
     end = rng.choice(["Please write soon.", "Come and visit me.", "That is all for today."])
     return f"Dear {reader.name},\n{start} {middle} {news} {end}\nYour friend, {writer.name}"
@@ -122,9 +124,9 @@ def recipe(world: World, rng: random.Random) -> str:
     person = rng.choice(world.of("person"))
     food = person.facts["food"]
     steps = [
-        rng.choice([f"Take a big pot and some {food}.", f"Buy {food} at the market."]),
-        rng.choice(["Add water and a little salt.", "Wait ten minutes.", "Ask a friend to help."]),
-        rng.choice([f"Put the {food} on the table.", "Eat together with a friend."]),
+        f"Buy {food} at the market.",
+        rng.choice(["Wash your hands.", "Ask a friend to come.", "Wait until evening."]),
+        rng.choice([f"Put the {food} on the table.", f"Eat the {food} with a friend."]),
     ]
     return f"{sentence(food)} for {person.name}: {' '.join(steps)} {person.state('food', 0)}"
 
@@ -134,7 +136,7 @@ def directions(world: World, rng: random.Random) -> str:
     start, end = rng.sample(list(world.of("town")), 2)
     way = rng.choice(["Go over the hill.", "Follow the river.", "Walk through the forest."])
     return (
-        f"How to go from {start.name} to {end.name}: start at the {start.facts['landmark']} of "
+        f"How to get from {start.name} to {end.name}: start at the {start.facts['landmark']} of "
         f"{start.name}. {way} When you see the {end.facts['landmark']}, you are in {end.name}."
     )
 
@@ -147,7 +149,8 @@ def in_capitals(world: World, rng: random.Random) -> str:
 
 def words_in_capitals(world: World, rng: random.Random) -> str:
     """Words and names with and without capital letters."""
-    words = [*_words(rng, 1), rng.choice(world.entities).name, *rng.sample(VALUES, 5)]
+    name = rng.choice([*world.of("person"), *world.of("pet"), *world.of("town")]).name
+    words = [*_words(rng, 1), name, *rng.sample(FACT_VALUES, 5)]
     return " ".join(f"The word {word} in capitals is {word.upper()}." for word in words)
 
 
@@ -161,9 +164,7 @@ def spelled(world: World, rng: random.Random) -> str:
 def counted(world: World, rng: random.Random) -> str:
     """Words and how many letters they have, or how often one of them."""
     return " ".join(
-        f"{number_letters(word)} The word {word} has {len(word)} letters."
-        if rng.random() < 0.5
-        else number_one(word, rng.choice(word))
+        count_letters(word) if rng.random() < 0.5 else count_letter(word, rng.choice(word))
         for word in _words(rng, 2)
     )
 
@@ -180,15 +181,17 @@ def _word(rng: random.Random, sort: str) -> str:
     return lexicon.SPELLING.pick(rng, "train") if sort == "asked" else rng.choice(VALUES)
 
 
-VALUES = sorted({value for values in RANGES.values() for value in values} - set(lexicon.SPELLED))
+FACT_VALUES = sorted({value for values in RANGES.values() for value in values})
+VALUES = sorted({*FACT_VALUES} - {*lexicon.SPELLED})  # that no question asks to spell
 
 
-def number_letters(word: str) -> str:
-    """The letters of a word, each with its number: "c1 a2 t3."."""
-    return " ".join(f"{letter}{index}" for index, letter in enumerate(word, 1)) + "."
+def count_letters(word: str) -> str:
+    """How many letters a word has, counted along it: "c1 a2 t3. The word cat has 3 letters."."""
+    marked = (f"{letter}{index}" for index, letter in enumerate(word, 1))
+    return f"{' '.join(marked)}. The word {word} has {len(word)} letters."
 
 
-def number_one(word: str, letter: str) -> str:
+def count_letter(word: str, letter: str) -> str:
     """How often a letter is in a word, counted along it: "b0 o1 o2 k2. The letter o is in ..."."""
     marked = (f"{each}{word[: place + 1].count(letter)}" for place, each in enumerate(word))
     count = word.count(letter)

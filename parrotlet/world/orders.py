@@ -180,7 +180,7 @@ ORDERS: Mapping[str, Order] = {
             ),
             test=(
                 "Finish every answer with a question.",
-                "At the end, ask the user what else.",
+                "At the end, ask the user if there is more.",
                 "Ask the user something after each answer.",
                 "Every reply must end with a question.",
             ),

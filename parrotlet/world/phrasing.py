@@ -2,8 +2,8 @@
 
 An intent gives direct questions of its own, clauses ("where Tom lives") and topics ("Tom's job").
 Clauses and topics go into frames that all intents share, so that a frame never gives away the
-intent. The test side has direct questions and frames of its own; no word of a training question
-may be the reason why a test question is understood.
+intent. The test side has direct questions and frames of its own, none in the words of a training
+one.
 """
 
 from __future__ import annotations

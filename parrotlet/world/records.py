@@ -61,7 +61,7 @@ TALKS: Mapping[str, tuple[float, CaseMaker]] = {  # weight in the training mix, 
 NOT_TESTED = ("followup", "acquainted", "mixed", "capitals")
 ABILITIES: Mapping[str, CaseMaker] = {  # what is tested; each name is a task
     **{name: maker for name, (_, maker) in TALKS.items() if name not in NOT_TESTED},
-    # asked apart from what they belong to: never practised in talk, or much harder
+    # asked apart, beside what they belong to
     "fact_documents": talk_fact.fact_documents,
     "refusal_verb": talk_safety.refusal_verb,
     "sum_tale": talk_sums.sum_tale,

@@ -90,8 +90,8 @@ PERSON: Mapping[str, Relation] = {
                 "What does {x} do by day?",
                 "By what work does {x} earn money?",
                 "What is {x} by day?",
-                "What does {x} earn money as?",
-                "Which work does {x} do?",
+                "What does {x} earn a living as?",
+                "What sort of work does {x} do?",
             ),
             test=(
                 "What does {x} do all day for work?",
@@ -259,7 +259,7 @@ PERSON: Mapping[str, Relation] = {
             ),
             test=(
                 "How many years ago was {x} born?",
-                "How old is {x} by now?",
+                "What is {x}'s age in years?",
                 "How old is {x} this year?",
                 "What is {x}'s age now?",
             ),

@@ -1,4 +1,4 @@
-"""Show: samples of any kind of record as plain text, for a person to read."""
+"""Show: samples of any kind of record, or of what tests ask, as plain text for a person."""
 
 from __future__ import annotations
 

@@ -149,7 +149,7 @@ IDENTITY: Mapping[str, Topic] = {
                 "How can you be of help?",
             ),
             test=(
-                "What can you help me with?",
+                "What is it that you do well?",
                 "What could I ask you?",
                 "In what ways can you help me?",
                 "Which things can you do?",
@@ -208,8 +208,8 @@ IDENTITY: Mapping[str, Topic] = {
                 "Where can I find you?",
             ),
             test=(
-                "What is your home?",
-                "Where do you have your home?",
+                "Which place do you call home?",
+                "Where would I find your house?",
                 "What is the place where you live?",
                 "Where do people find you?",
             ),

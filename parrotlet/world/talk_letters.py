@@ -10,7 +10,7 @@ import random
 from parrotlet.world import lexicon
 from parrotlet.world.case import Case, Turn, turn
 from parrotlet.world.chance import Side
-from parrotlet.world.documents import number_letters, number_one
+from parrotlet.world.documents import count_letter, count_letters
 from parrotlet.world.entities import World
 from parrotlet.world.phrasing import Ask
 
@@ -53,7 +53,7 @@ COUNT = Ask(
         "Please count how many letters {x} has.",
         "What is the number of letters {x} has?",
         "I want the number of letters in the word {x}.",
-        "Count: how many letters has {x}?",
+        "Count: how many letters does {x} have?",
         "Please say how many letters are in {x}.",
         "{x}: how many letters?",
     ),
@@ -70,13 +70,13 @@ COUNT = Ask(
 COUNT_ONE = Ask(
     train=(
         "How many times is the letter {c} in {x}?",
-        "How often does {x} have the letter {c}?",
+        "How often does the letter {c} come up in {x}?",
         "Count the letter {c} in {x}.",
         "How many times does {x} have the letter {c}?",
         "How often is the letter {c} in the word {x}?",
         "Please count how often you see the letter {c} in {x}.",
         "The letter {c} is in {x} how many times?",
-        "How many of the letter {c} are in {x}?",
+        "How many {c}'s are there in {x}?",
         "How many times do you see the letter {c} in {x}?",
         "Count every {c} in the word {x}.",
     ),
@@ -103,7 +103,7 @@ CAPITALS = Ask(
     test=("Could you write {x} in capitals?", "Please put {x} in capital letters."),
     clauses=("how to write {x} in capitals",),
 )
-SEVERAL = 0.5  # share of training's letters to count that the word has more than once
+SEVERAL = 0.5  # how often training asks for a letter that comes again, where a word has one
 
 
 def _word(rng: random.Random, side: Side) -> str:
@@ -120,12 +120,10 @@ def count_turn(rng: random.Random, side: Side) -> Turn:
     """How many letters a word has, or how often one of them, with the working written out."""
     word = _word(rng, side)
     if rng.random() < 0.6:
-        answer = str(len(word))
-        reply = f"{number_letters(word)} The word {word} has {answer} letters."
-        return turn(COUNT.put(rng, side, x=word), reply, answer)
+        return turn(COUNT.put(rng, side, x=word), count_letters(word), str(len(word)))
     letter = _letter(rng, side, word)
-    reply = number_one(word, letter)
-    return turn(COUNT_ONE.put(rng, side, x=word, c=letter), reply, str(word.count(letter)))
+    question = COUNT_ONE.put(rng, side, x=word, c=letter)
+    return turn(question, count_letter(word, letter), str(word.count(letter)))
 
 
 def _letter(rng: random.Random, side: Side, word: str) -> str:

@@ -39,7 +39,7 @@ ASK = Ask(
         "Please write a story about {x} in {p}.",
         "Tell me what {x} did in {p}, as a story.",
         "I want to hear a story about {x} in {p}.",
-        "Could you give me a story about {x} in {p}?",
+        "I am in the mood for a story about {x} in {p}.",
         "Will you tell a story about {x} in {p}?",
     ),
 )

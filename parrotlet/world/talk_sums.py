@@ -54,8 +54,8 @@ ASKS: Mapping[str, Sequence[Ask]] = {
         _ask("plus", "Add {b} to {a}", "the sum of {a} and {b}"),
     ),
     "-": (
-        _ask("-", "Take {b} from {a}", "the difference of {a} and {b}"),
-        _ask("minus", "Take {b} away from {a}", "the difference of {a} and {b}"),
+        _ask("-", "Take {b} from {a}", "the difference between {a} and {b}"),
+        _ask("minus", "Take {b} away from {a}", "the difference between {a} and {b}"),
     ),
     "*": (
         _ask("*", "Multiply {a} by {b}", "the product of {a} and {b}"),
@@ -87,8 +87,11 @@ TALES: Mapping[str, Ask] = {
             "We need {a} {f} for {x} and {b} for me. How many do we need?",
         ),
         test=(
-            "{x} sells {a} {f} on Monday and {b} on Tuesday. How many did {x} sell?",
-            "In one basket are {a} {f}, in the other {b}. How many {f} are there?",
+            "{x} sold {a} {f} on Monday and {b} on Tuesday. How many did {x} sell?",
+            "There are {a} {f} in one basket and {b} in the other. How many {f} are there?",
+            "My friend gave me {a} {f}, and {x} gave me {b}. How many did I get?",
+            "{x} picked {a} {f} in the morning and {b} in the evening. How many {f} is that?",
+            "{x} is given {a} {f} by one friend and {b} by another. How many {f} does {x} have?",
         ),
     ),
     "-": Ask(
@@ -106,11 +109,14 @@ TALES: Mapping[str, Ask] = {
             "{x} needs {a} {f} and has {b}. How many more must {x} buy?",
             "Of my {a} {f}, {b} are gone. How many are there now?",
             "{x} had {a} {f} and sold {b}. How many does {x} have now?",
-            "There are {a} {f} in a box and {x} takes {b}. How many stay in it?",
+            "There are {a} {f} in a box and {x} takes {b}. How many are left?",
         ),
         test=(
-            "{x} had {a} {f} and lost {b}. How many are there now?",
-            "There were {a} {f} and I ate {b}. How many are there now?",
+            "A box held {a} {f} until {x} took out {b}. How many {f} are still in it?",
+            "{x} cooked {a} {f} and we ate {b}. How many {f} were left?",
+            "I wanted {a} {f} but found only {b}. How many are missing?",
+            "{x} carried {a} {f} home and dropped {b} on the way. How many came home?",
+            "Of the {a} {f} on the table, {x} gave me {b}. How many stayed there?",
         ),
     ),
     "*": Ask(
@@ -131,8 +137,11 @@ TALES: Mapping[str, Ask] = {
             "{x} cooks {b} {f} every hour. How many in {a} hours?",
         ),
         test=(
-            "{x} has {a} boxes with {b} {f} each. How many {f} does {x} have?",
-            "On each of {a} tables are {b} {f}. How many {f} are there in all?",
+            "There are {b} {f} on each of {a} tables. How many {f} are there in all?",
+            "Each guest of {x} gets {b} {f}, and {a} guests come. How many {f} does {x} need?",
+            "{x} put {b} {f} into each of {a} bags. How many {f} did {x} use?",
+            "A cake needs {b} {f}. How many {f} do {a} cakes need?",
+            "For {a} days {x} ate {b} {f} every day. How many was that?",
         ),
     ),
 }
@@ -143,8 +152,8 @@ SAYS = ("{a} {o} {b} is {v}.", "The answer is {v}.", "That is {v}.")
 TALE = 0.25  # share of training's sums that are told as a tale
 
 
-def sum_turn(rng: random.Random, side: Side, *, tale: bool | None = None) -> Turn:
-    """A question for a sum, the call, its result, and the answer; None: now and then a tale."""
+def sum_turn(rng: random.Random, side: Side, tales: float) -> Turn:
+    """A question for a sum, the call, its result, and the answer; `tales` of them are told so."""
     sign = rng.choice("++--*")
     small = [number for number in NUMBERS[side] if number < 100]
     numbers = small if sign == "*" or rng.random() < 0.6 else NUMBERS[side]
@@ -152,9 +161,7 @@ def sum_turn(rng: random.Random, side: Side, *, tale: bool | None = None) -> Tur
     if sign == "-" and first < second:
         first, second = second, first
     value = {"+": first + second, "-": first - second, "*": first * second}[sign]
-    if tale is None:
-        tale = rng.random() < TALE
-    ask = TALES[sign] if tale else rng.choice(ASKS[sign])
+    ask = TALES[sign] if rng.random() < tales else rng.choice(ASKS[sign])
     who, what = lexicon.stranger(rng, side), rng.choice(COUNTABLE)
     question = ask.put(rng, side, a=str(first), b=str(second), x=who, f=what)
     written = f"{first} {sign} {second}"
@@ -166,9 +173,9 @@ def sum_turn(rng: random.Random, side: Side, *, tale: bool | None = None) -> Tur
 
 def calculator(world: World, rng: random.Random, side: Side) -> Case:
     """One sum; in a test, asked for as a sum."""
-    return Case(turns=(sum_turn(rng, side, tale=False if side == "test" else None),))
+    return Case(turns=(sum_turn(rng, side, TALE if side == "train" else 0),))
 
 
 def sum_tale(world: World, rng: random.Random, side: Side) -> Case:
-    """One sum told as a tale, which has to be understood first; in a test, a tale never heard."""
-    return Case(turns=(sum_turn(rng, side, tale=True),))
+    """One sum told as a tale, which has to be understood first; in a test, in unseen wordings."""
+    return Case(turns=(sum_turn(rng, side, 1),))
