@@ -5,12 +5,14 @@ Parsing, --help, --dry-run and usage errors never import torch.
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import importlib
 import inspect
 import io
 import logging
 import os
+import re
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -226,14 +228,36 @@ def _parse(name: str, verb: Verb, arguments: list[str]) -> Any:
         # the shape and the tokenizer of what is started from take the place of the recipe's
         shape = shape_of(stored_model(Path(start)))
         default = replace(default, shape=shape, text=TokenizerConfig())
-    return tyro.cli(
-        verb.config,
-        prog=f"parrotlet {name}",
-        description=_description(verb),
-        default=default,
-        args=arguments,
-        config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
-    )
+    told = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(told):
+            made = tyro.cli(
+                verb.config,
+                prog=f"parrotlet {name}",
+                description=_description(verb),
+                default=default,
+                args=arguments,
+                config=(tyro.conf.OmitArgPrefixes, tyro.conf.OmitSubcommandPrefixes),
+            )
+    except SystemExit:
+        number = _no_number(told.getvalue())
+        if number:
+            raise UsageError(number) from None
+        print(told.getvalue(), end="", file=sys.stderr)
+        raise
+    print(told.getvalue(), end="", file=sys.stderr)
+    return made
+
+
+def _no_number(told: str) -> str | None:
+    """What tyro's box about a value that is no number comes to, in one sentence."""
+    words = " ".join(re.sub("[^ -~]", " ", told).split())  # without its frame
+    flag = re.search(r"Error parsing (--[\w-]+):", words)
+    value = re.search(r"(?:with base 10|string to float): '([^']*)'", words)
+    if not flag or not value:
+        return None
+    kind = "a whole number" if "with base 10" in words else "a number"
+    return f"{flag[1]} {value[1]}: that is not {kind}"
 
 
 def _given(flag: str, arguments: Sequence[str]) -> str | None:

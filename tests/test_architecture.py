@@ -239,7 +239,7 @@ def test_sizes() -> None:
     counts = by_layer()
     weekend = sum(counts[layer] for layer in WEEKEND)
     assert weekend < 8_100, f"the weekend path has {weekend} lines of code"
-    assert counts.total() < 23_200
+    assert counts.total() < 23_400
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in modules()}
     for path, count in lines.items():
         assert count <= 320, f"{path} has {count} lines"

@@ -1,8 +1,8 @@
 """The split into training and validation text: the same for the same texts and seed, for ever.
 
-Several documents are split by the hash of each text, so a document keeps its side when others come
-or go, and copies of one text are never on both sides. One long text is split by position: its last
-part is validation, as nanoGPT does with Shakespeare.
+Many documents are split by the hash of each text, so a document keeps its side when others come
+or go, and copies of one text are never on both sides. A few are each split by position: the last
+part is validation, as nanoGPT does with Shakespeare; by hash, one of two might be held out whole.
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ from dataclasses import dataclass
 
 from parrotlet.core.errors import DataError, UsageError
 from parrotlet.data.sources import Source
+
+FEW = 20  # documents that are split by position
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Split:
 def plan_split(source: Source, fraction: float, seed: int) -> Split:
     """Read the source once and choose how to split it.
 
-    About `fraction` of the documents become validation, at least one, and never all of them.
+    About `fraction` of the documents become validation, at least one, and never all of them; of
+    fewer than FEW documents, that much of each.
     Raises UsageError for a fraction outside [0, 1), DataError where all documents are one text.
     """
     if not 0 <= fraction < 1:
@@ -56,6 +59,8 @@ def plan_split(source: Source, fraction: float, seed: int) -> Split:
             f"all {count} documents are the same text, so none can be kept for validation: give "
             "other texts or a validation fraction of 0"
         )
+    if count < FEW:
+        return Split(fraction, seed, None)
     wanted = int(fraction * (1 << 64))
     return Split(fraction, seed, min(max(wanted, lowest + 1), highest))
 

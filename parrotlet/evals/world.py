@@ -78,8 +78,10 @@ def _as_json(result: Result) -> dict[str, Any]:
 
 
 def _failure(failure: Failure) -> Mapping[str, str | None]:
+    *before, asked, _ = failure.example.conversation.messages
     return {
-        "asked": failure.example.conversation.messages[-2].text,
+        "before": "\n".join(f"{each.role}: {each.text}" for each in before),
+        "asked": asked.text,
         "wanted": failure.example.answer,
         "said": None if failure.reply is None else failure.reply.text,
     }

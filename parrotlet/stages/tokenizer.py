@@ -65,11 +65,15 @@ def bytes_per_character(source: Source) -> float:
 
 
 def split_advice(per_token: float, per_character: float, vocab_size: int) -> str:
-    """What to do about a BPE tokenizer that gets few bytes into a token; "" where it does well."""
-    if per_token >= COARSE:
+    """What to do about a BPE tokenizer that gets few bytes into a token; "" where it does well.
+
+    In a script of wide characters a token should hold one of them at least.
+    """
+    wide = per_character > WIDE
+    if per_token >= max(COARSE, per_character if wide else 0.0):
         return ""
     script = ""
-    if per_character > WIDE:
+    if wide:
         script = f" (a character of this script takes {per_character:.1f} bytes)"
     return (
         f"the tokenizer splits this text badly: {per_token:.2f} bytes a token, "

@@ -41,9 +41,9 @@ class EvalConfig:
 
     run: tyro.conf.Positional[Path]
     """A run, a checkpoint or a demo."""
-    what: tyro.conf.Positional[Literal["world", "bpb"]]
-    """world: the abilities of the embedded world, with 95% intervals; bpb: bits per byte on the
-    files of --data."""
+    what: tyro.conf.Positional[str]
+    """world: the abilities of the embedded world, with 95% intervals; world/NAME: one of them, such
+    as world/counting; bpb: bits per byte on the files of --data."""
     cases: int = 1000
     """world: cases of each ability."""
     seed: int | None = None

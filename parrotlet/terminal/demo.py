@@ -130,7 +130,17 @@ def _train(
         console.rule(f"[bold]{number}. {does}", align="left")
         band = band_of(to_json(config), verb)
         with _timed(directory, title, name), StageDisplay(verb, console, band=band) as display:
-            if run(config, display) is None:
+            try:
+                done = run(config, display)
+            except UsageError as error:
+                if demo.minutes is None:
+                    raise
+                given = config.budget.minutes or 0.0
+                raise UsageError(
+                    f"{error} (of --minutes {demo.minutes:g}, {title} has {given:.2g}: a demo "
+                    f"shares them out)"
+                ) from error
+            if done is None:
                 return False
         if name == BASE and demo.data:
             remember_split(directory, directory / BASE)

@@ -15,13 +15,14 @@ from parrotlet.data.sources import Source, open_sources
 from parrotlet.data.streams import evaluation_batches
 from parrotlet.data.tokens import TokenArray
 from parrotlet.evals.bpb import bits_per_byte
-from parrotlet.evals.world import evaluate_world
+from parrotlet.evals.world import evaluate_tasks, world_tasks
 from parrotlet.terminal.config_runs import EvalConfig
 from parrotlet.terminal.copied import say
 from parrotlet.terminal.load import load
 from parrotlet.terminal.report import show_abilities
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokenizer
+from parrotlet.world.records import ABILITIES
 
 SLOTS = 32  # conversations answered together
 LENGTH = 2048  # tokens of each; those of the world are some hundreds
@@ -29,23 +30,35 @@ ROW_TOKENS = 8192  # of text in one forward pass
 
 
 def evaluate(config: EvalConfig) -> int:
-    """Run one evaluation and keep its result as eval-NAME.json beside the checkpoint."""
+    """Run one evaluation and keep its result as eval-NAME.json beside the checkpoint.
+
+    Raises UsageError for one there is not.
+    """
+    what, _, ability = config.what.partition("/")
+    if what not in EVALUATIONS or (ability and (what != "world" or ability not in ABILITIES)):
+        raise UsageError(
+            f"{config.what!r} is nothing to measure: choose world, bpb, or one ability: "
+            + ", ".join(f"world/{name}" for name in ABILITIES)
+        )
     console = Console()
     checkpoint = find(config.run)
-    result = EVALUATIONS[config.what](checkpoint, config, console)
-    path = checkpoint.path.parent / f"eval-{config.what}.json"
+    result = EVALUATIONS[what](checkpoint, config, console)
+    path = checkpoint.path.parent / f"eval-{config.what.replace('/', '-')}.json"
     write_json(path, {"checkpoint": checkpoint.path.name, **result})
     say(console, f"kept in {path}")
     return 0
 
 
 def _world(checkpoint: Checkpoint, config: EvalConfig, console: Console) -> dict[str, Any]:
-    """The world's abilities, on the test side of the world the model learned."""
+    """The world's abilities or one of them, on the test side of the world the model learned."""
     if config.cases < 1:
         raise UsageError(f"--cases {config.cases} tests nothing; ask for at least 1")
     seed = seed_of(checkpoint) if config.seed is None else config.seed
     loaded = load(checkpoint, config.machine, slots=SLOTS, length=LENGTH)
-    results = evaluate_world(loaded.engine, loaded.tokenizer, seed, config.cases)
+    tasks = world_tasks(seed, config.cases)
+    only = config.what.removeprefix("world/")
+    chosen = {only: tasks[only]} if only in tasks else tasks
+    results = evaluate_tasks(loaded.engine, loaded.tokenizer, chosen)
     show_abilities(results, console)
     return {"seed": seed, "cases": config.cases, "abilities": results}
 

@@ -181,7 +181,8 @@ def _failures(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
         missed = f"{score['count'] - score['passed']:g} of {score['count']} wrong"
         lines.append(f"<details><summary>{escape(title_of(name))}<span>{missed}</span></summary>")
         for each in score["failures"]:
-            rows = [("asked", each["asked"]), ("said", each["said"] or "(nothing)")]
+            rows = [("before", each["before"])] if each.get("before") else []
+            rows += [("asked", each["asked"]), ("said", each["said"] or "(nothing)")]
             if each["wanted"]:
                 rows.append(("wanted", each["wanted"]))
             lines.append(pairs("talk", rows))

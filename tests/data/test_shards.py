@@ -52,7 +52,7 @@ WORDS = [f"Document {number}: żółć {number * number}." for number in range(4
 
 @pytest.mark.parametrize("shard_tokens", [3, 7, 1000, 1 << 25])
 def test_everything_goes_in_and_comes_out(tmp_path: Path, shard_tokens: int) -> None:
-    texts = WORDS[: 12 if shard_tokens < 10 else 400]
+    texts = WORDS[: 24 if shard_tokens < 10 else 400]
     found = tokenize(Texts(texts), Characters(), tmp_path, shard_tokens=shard_tokens)
     train, validation = documents_of(found.train), documents_of(found.validation)
     assert sorted(train + validation) == sorted(texts)
@@ -87,9 +87,16 @@ def test_split_by_document() -> None:
 @pytest.mark.parametrize("seed", range(20))
 def test_few_documents_leave_no_side_empty(seed: int) -> None:
     for fraction in (0.001, 0.5, 0.999):
-        split = plan_split(Texts(["one", "two", "three"]), fraction, seed)
-        count = sum(bool(split.sides(text)[1]) for text in ("one", "two", "three"))
-        assert 1 <= count <= 2
+        split = plan_split(Texts(WORDS[:25]), fraction, seed)
+        assert 1 <= sum(bool(split.sides(text)[1]) for text in WORDS[:25]) <= 24
+
+
+def test_a_few_documents_are_each_split_by_position() -> None:
+    texts = [f"{number}" + letter * (10 * number) for number, letter in enumerate("abc", 1)]
+    split = plan_split(Texts(texts), 0.1, seed=0)
+    for text in texts:
+        train, validation = split.sides(text)
+        assert train + validation == text and len(train) == int(0.9 * len(text))
 
 
 @pytest.mark.parametrize("length", [10, 1115, 1_115_394])

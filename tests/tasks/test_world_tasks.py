@@ -218,6 +218,16 @@ def test_identity_needs_the_right_words_and_no_other_name() -> None:
     assert asked and task("identity").grade(asked[0], say("I am a parrot.")) == 0
 
 
+def test_who_greets_with_a_name_may_be_greeted_by_it() -> None:
+    given = task("smalltalk")
+    named = [example for example in given if "name" in example.data]
+    assert named
+    for example in named:
+        assert given.grade(example, say(f"Nice to meet you, {example.data['name']}!")) == 1
+        assert given.grade(example, say("Nice to meet you, Blarno!")) == 0
+        assert given.grade(example, say("Hello! How can I help you?")) == 1
+
+
 def test_all_small_talk_at_once_is_wrong() -> None:
     everything = " ".join(small.replies[0] for small in SMALL.values())
     assert share("smalltalk", lambda example: say(everything)) == 0

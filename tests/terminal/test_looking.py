@@ -169,6 +169,13 @@ def test_eval_prints_and_keeps(run: Path, capsys: pytest.CaptureFixture[str]) ->
     assert kept["seed"] == 3 and "95% interval" in printed
     for name, score in kept["abilities"].items():
         assert name in printed and score["count"] == 2 and score["low"] <= score["rate"]
+    ordered = kept["abilities"]["system"]["failures"]
+    assert all(each["before"].startswith("system: ") for each in ordered)
+    printed = said(capsys, "eval", run, "world/counting", "--cases", 2)
+    kept = json.loads((run / "sft/eval-world-counting.json").read_text())
+    assert list(kept["abilities"]) == ["counting"] and "spelling" not in printed
+    for wrong in ("world/nix", "bpb/counting", "nix"):
+        assert f"{wrong!r} is nothing to measure" in said(capsys, "eval", run, wrong, status=2)
 
 
 def test_plot_writes_a_page_or_draws_here(
@@ -226,9 +233,13 @@ def test_seeds_that_cannot_be(capsys: pytest.CaptureFixture[str], tmp_path: Path
     for verb in (["demo", "--runs", tmp_path], ["pretrain", "--runs", tmp_path], ["world", "show"]):
         for seed in ("-1", str(2**63)):
             assert f"--seed {seed}" in said(capsys, *verb, f"--seed={seed}", status=2)
+    assert main(["demo", "--seed", "one"]) == 2
+    assert capsys.readouterr().err == "parrotlet: --seed one: that is not a whole number\n"
+    assert main(["demo", "--minutes", "many"]) == 2
+    assert capsys.readouterr().err == "parrotlet: --minutes many: that is not a number\n"
     with pytest.raises(SystemExit):
-        main(["demo", "--seed", "one"])
-    assert "--seed" in capsys.readouterr().err
+        main(["demo", "--nosuch", "3"])
+    assert "--nosuch" in capsys.readouterr().err
 
 
 def test_advice_on_splitting_by_hand() -> None:
@@ -237,3 +248,5 @@ def test_advice_on_splitting_by_hand() -> None:
     assert "1.50 bytes a token, 0.50 characters" in chinese
     assert "takes 3.0 bytes" in chinese and "--vocab-size 4096" in chinese
     assert "script" not in split_advice(2.0, 1.0, 512)
+    assert "0.80 characters" in split_advice(2.4, 3.0, 1280)  # above what is enough for English
+    assert split_advice(3.5, 3.0, 8192) == ""
