@@ -99,7 +99,7 @@ RECIPES = {
             prompts=(
                 "Who are you?",
                 "What is 17 + 25?",
-                "How many times is the letter e in letter?",
+                "How many letters are in parrot?",
             ),
         ),
         dpo=DpoConfig(

@@ -57,7 +57,7 @@ EXCHANGES = (
     "Hello! Who are you?",
     "What is 23 + 58?",
     "My name is Nimo. What is my name?",
-    "How many times is the letter e in letter?",
+    "How many letters are in parrot?",
 )
 EVALUATION_SLOTS = 32  # conversations answered together
 # of each stage: its verb, what runs it, what takes the time, and what it does

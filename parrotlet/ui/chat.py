@@ -21,7 +21,7 @@ RETRY = 2.0  # seconds between two looks for a server that does not answer
 SUGGESTIONS = (
     "Who are you?",
     "What is 17 + 25?",
-    "How many times is the letter e in letter?",
+    "How many letters are in parrot?",
     "Tell me a story.",
 )
 USER, MODEL = ":material/person:", ":material/eco:"
