@@ -80,10 +80,9 @@ def main() -> None:
     parser.add_argument("--runs", type=Path, default=Path("runs"))
     given = parser.parse_args()
     task = CountDown(0, 100)
-    example = task[0]
-    print(f"user: {example.prompt.messages[-1].text}")
-    for text in (example.answer or "", "5 4 3", "I do not know."):
-        print(f"{task.grade(example, Message.of('assistant', text)):.2f} for {text!r}")
+    print(f"user: {task[0].prompt.messages[-1].text}")
+    for text in (task[0].answer or "", "5 4 3", "I do not know."):
+        print(f"{task.grade(task[0], Message.of('assistant', text)):.2f} for {text!r}")
     if given.write is not None:
         shown = [CountDown(0, 40, side="train")[index].conversation for index in range(40)]
         talks = [[{"role": m.role, "content": m.text} for m in each.messages] for each in shown]
@@ -91,11 +90,11 @@ def main() -> None:
     if given.start is not None:
         run = RunConfig(runs=given.runs, name="count_down")
         config = replace(RECIPES[given.recipe].rl, start=given.start, run=run)
-        rl(config, Lines(), (CountDown(0, 10_000, side="train"), task))
+        try:
+            rl(config, Lines(), (CountDown(0, 10_000, side="train"), task))
+        except ParrotletError as error:
+            raise SystemExit(f"error: {error}") from None
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ParrotletError as error:
-        raise SystemExit(f"error: {error}") from None
+    main()

@@ -50,7 +50,7 @@ def test_the_demo_leaves_a_report(runs: Path) -> None:
     report = (runs / "demo/report.md").read_text()
     abilities = json.loads((runs / "demo/abilities.json").read_text())
     for name, score in abilities.items():
-        assert f"| {name} | {score['passed']:g} | {score['count']} |" in report
+        assert f"({name}) | {score['passed']:g} | {score['count']} |" in report
     for stage, unit in {"base": "tokens", "sft": "tokens", "dpo": "pairs", "rl": "tokens"}.items():
         records = JsonLines(runs / "demo" / stage / "metrics.jsonl")
         assert f"{sum(record['units'] for record in records):,} {unit} learned" in report

@@ -48,7 +48,7 @@ def said_by(path: Path, *arguments: object) -> str:
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_examples_run_and_fit_a_page(path: Path) -> None:
     assert SAID[path.name] in said_by(path)
-    assert len(path.read_text().splitlines()) < 100
+    assert len(path.read_text().splitlines()) <= 100
 
 
 def test_a_gpt2_learns_shakespeare(real_data: Path) -> None:
