@@ -40,7 +40,7 @@ def plan_split(source: Source, fraction: float, seed: int) -> Split:
 
     About `fraction` of the documents become validation, at least one, and never all of them; of
     fewer than FEW documents, that much of each.
-    Raises UsageError for a fraction outside [0, 1), DataError where all documents are one text.
+    Raises UsageError for a fraction outside [0, 1), DataError where FEW or more are all one text.
     """
     if not 0 <= fraction < 1:
         raise UsageError(f"a validation fraction of {fraction} cannot be: use 0 or more, under 1")
@@ -52,15 +52,13 @@ def plan_split(source: Source, fraction: float, seed: int) -> Split:
         raise DataError("there is no document to learn from: give some text")
     if fraction == 0:
         return Split(fraction, seed, 0)
-    if count == 1:
+    if count < FEW:
         return Split(fraction, seed, None)
     if lowest == highest:
         raise DataError(
             f"all {count} documents are the same text, so none can be kept for validation: give "
             "other texts or a validation fraction of 0"
         )
-    if count < FEW:
-        return Split(fraction, seed, None)
     wanted = int(fraction * (1 << 64))
     return Split(fraction, seed, min(max(wanted, lowest + 1), highest))
 

@@ -100,15 +100,19 @@ def steps_left(records: Sequence[Mapping[str, Any]], minutes: float, planned: in
     return int(min(2.0 * planned, max(0.5 * planned, fitting)))
 
 
+class TooShort(UsageError):
+    """Minutes in which nothing could be learned."""
+
+
 def enough_steps(minutes: float, seconds: float) -> int:
     """Steps of so many `seconds` in so many minutes.
 
-    Raises UsageError where they are too few to learn anything, saying what it would take.
+    Raises TooShort where they are too few to learn anything, saying what it would take.
     """
     steps = int(minutes * 60 / seconds)
     if steps < LEAST_STEPS:
         needed = USEFUL_STEPS * seconds / 60
-        raise UsageError(
+        raise TooShort(
             f"{minutes:.2g} minutes are {steps} steps of this model on this machine, too few to "
             f"learn anything: {USEFUL_STEPS} steps take {needed:.2g} minutes; give more --minutes, "
             "or take a smaller model or batch"

@@ -24,6 +24,7 @@ from parrotlet.data.sources import open_sources
 from parrotlet.evals.band import band_of
 from parrotlet.evals.chat import GREEDY
 from parrotlet.evals.gains import gain_tasks
+from parrotlet.evals.timing import TooShort
 from parrotlet.evals.world import evaluate_tasks, evaluate_world
 from parrotlet.recipes import Recipe, recipe
 from parrotlet.stages.config_json import to_json
@@ -132,13 +133,12 @@ def _train(
         with _timed(directory, title, name), StageDisplay(verb, console, band=band) as display:
             try:
                 done = run(config, display)
-            except UsageError as error:
+            except TooShort as error:
                 if demo.minutes is None:
                     raise
-                given = config.budget.minutes or 0.0
                 raise UsageError(
-                    f"{error} (of --minutes {demo.minutes:g}, {title} has {given:.2g}: a demo "
-                    f"shares them out)"
+                    f"{error} ({title} has its part of --minutes {demo.minutes:g}, which a demo "
+                    "shares out among its stages)"
                 ) from error
             if done is None:
                 return False

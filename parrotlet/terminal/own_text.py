@@ -36,8 +36,9 @@ def remember_split(directory: Path, base: Path) -> None:
 def text_lines(known: Mapping[str, Any]) -> list[str]:
     """What was read and how well it is split; then what to do, where it is split badly."""
     files = f"{known['files']} file{'s' if known['files'] != 1 else ''}"
+    documents = f"{known['documents']:,} document{'s' if known['documents'] != 1 else ''}"
     first = (
-        f"{files}, {known['documents']:,} documents to learn from, {known['bytes']:,} bytes in "
+        f"{files}, {documents} to learn from, {known['bytes']:,} bytes in "
         f"{known['tokens']:,} tokens: {known['bytes_per_token']:.2f} bytes a token with a "
         f"vocabulary of {known['vocab_size']:,}"
     )

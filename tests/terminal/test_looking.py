@@ -226,6 +226,8 @@ def test_budgets_too_small_say_what_it_would_take(
     assert enough_steps(LEAST_STEPS / 60, 1.0) == LEAST_STEPS
     command = ["pretrain", "--recipe", "smoke", "--runs", tmp_path]
     assert "too few to learn" in said(capsys, *command, "--minutes", 0.000001, status=2)
+    demo = ["demo", "--recipe", "smoke", "--runs", tmp_path, "--minutes", 0.001]
+    assert "its part of --minutes 0.001" in said(capsys, *demo, status=2)
     said(capsys, *command, "--steps", 2)  # the same name is free to be used
 
 
