@@ -94,7 +94,7 @@ RECIPES = {
             data=SftDataConfig(
                 world_conversations=80_000, world_documents=12_000, validation_fraction=0.01
             ),
-            budget=BudgetConfig(minutes=4.3, batch_tokens=2048),
+            budget=BudgetConfig(minutes=4.8, batch_tokens=2048),
             optim=SMALL,
             prompts=(
                 "Who are you?",

@@ -1,15 +1,16 @@
-"""How many steps a run takes, and at which rates; where --minutes were given, counted twice.
+"""How many steps a run takes, and at which rates; where --minutes were given, counted on the way.
 
 The few steps that are timed before a run say little about its later minutes: a laptop grows warm,
 its neighbours wake up. Until the rates begin to fall nothing depends on how many steps there will
-be, so that is where those left are counted again. What is counted is kept in recipe.json: a run
-that is resumed goes on with the same course, whatever the machine does then.
+be, so that is where those left are counted again, and then whenever half of these are done: from
+there the rates fall to the same end in more steps or fewer. What is counted is kept in recipe.json:
+a run that is resumed goes on with the same course, whatever the machine does then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
@@ -19,21 +20,22 @@ from parrotlet.core.rundir import METRICS
 from parrotlet.core.runtime import Runtime
 from parrotlet.evals.timing import LEAST_STEPS, steps_left
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.optim.schedule import Course, Rates, course_of, rates_at
+from parrotlet.optim.schedule import Course, Fall, Rates, course_from, course_of, rates_at
 from parrotlet.stages.plan import Plan
 from parrotlet.stages.record import settle, settled
 from parrotlet.train.parallel import on_main, sum_over_ranks
 
-LATEST = 0.9  # of a run: with a shorter cool-down there is nothing left to count
+LATEST = 0.9  # of a run: after that there is too little left to count
 
 
 @dataclass
 class Pace:
-    """The course of a run, which changes once where `minutes` are to be kept."""
+    """The course of a run, which bends on the way where `minutes` are to be kept."""
 
     optim: OptimizerConfig
     course: Course
-    minutes: float | None  # None: the steps are fixed
+    minutes: float  # that are to be kept
+    next: int | None  # the step at which those left are counted; None: they are fixed
     whole: int  # steps of a round, of which a run takes full ones
     directory: Path
     runtime: Runtime
@@ -46,24 +48,33 @@ class Pace:
     def at(self, step: int) -> Course:
         """The course as it is known after `step` steps, asked on every rank.
 
-        At the turn it counts again and writes to recipe.json.
+        Where it is time to, it counts again and writes to recipe.json.
         """
-        if self.minutes is not None and step == self.course.turn:
-            self._count_again(self.minutes, step)
+        if step == self.next:
+            self._count_again(step)
+            self.next = self.when(step + (self.course.total - step) // 2)
         return self.course
 
-    def _count_again(self, minutes: float, step: int) -> None:
+    def when(self, step: int) -> int | None:
+        """Where to count, no sooner than after `step`: between rounds, and not near the ends."""
+        step = self._rounds(step)
+        return step if LEAST_STEPS <= step <= LATEST * self.course.total else None
+
+    def _rounds(self, steps: int) -> int:
+        return -(-steps // self.whole) * self.whole
+
+    def _count_again(self, step: int) -> None:
         left = torch.zeros(1, dtype=torch.long, device=self.runtime.device)
         if self.runtime.is_main:
             records = list(JsonLines(self.directory / METRICS))
-            left += steps_left(records, minutes, self.course.total - step)
-        rest = int(sum_over_ranks(left, self.runtime))
-        before, total = self.course.total, -(-(step + rest) // self.whole) * self.whole
-        self.course, self.minutes = replace(self.course, total=total), None
+            left += steps_left(records, self.minutes, self.course.total - step)
+        before = self.course.total
+        total = self._rounds(step + int(sum_over_ranks(left, self.runtime)))
+        self.course = self.course.bent(step, total, final=self.optim.final_lr)
         facts = {"steps": total, "course": asdict(self.course)}
         on_main(lambda: settle(self.directory, facts), self.runtime)
         if total != before:
-            self.say(f"at this pace {total:,} steps, not {before:,}, for {minutes:g} minutes")
+            self.say(f"at this pace {total:,} steps, not {before:,}, for {self.minutes:g} minutes")
 
 
 def pace_of(
@@ -77,15 +88,18 @@ def pace_of(
     """The pace of a run: the course that recipe.json keeps, or the plan's."""
     assert plan.steps is not None
     kept = settled(directory).get("course")
-    course = Course(**kept) if kept else course_of(optim, plan.steps)
-    turn = -(-course.turn // whole) * whole  # a run is stopped, and so counted, between rounds
-    counted = not kept and plan.budget.minutes and LEAST_STEPS <= turn <= LATEST * course.total
-    return Pace(
+    pace = Pace(
         optim=optim,
-        course=replace(course, turn=turn) if counted else course,
-        minutes=plan.budget.minutes if counted else None,
+        course=course_from(kept) if kept else course_of(optim, plan.steps),
+        minutes=plan.budget.minutes or 0.0,
+        next=None,
         whole=whole,
         directory=directory,
         runtime=runtime,
         say=say,
     )
+    if plan.budget.minutes and not kept:
+        pace.next = pace.when(pace.course.turn)
+        if pace.next is not None:  # the rates begin to fall there and no sooner
+            pace.course = Course(pace.course.rise, (Fall(pace.next, pace.course.total),))
+    return pace

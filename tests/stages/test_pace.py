@@ -1,7 +1,8 @@
-"""The steps of --minutes, counted again where the rates begin to fall."""
+"""The steps of --minutes, counted again where the rates begin to fall, and on the way down."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,7 +17,7 @@ from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
 from parrotlet.core.runtime import Runtime
 from parrotlet.evals.timing import steps_left
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.optim.schedule import Course, rates_at
+from parrotlet.optim.schedule import Course, Fall, course_from, rates_at
 from parrotlet.recipes import RECIPES
 from parrotlet.stages import pace as pace_module
 from parrotlet.stages import run as run_module
@@ -25,7 +26,7 @@ from parrotlet.stages.pace import Pace, pace_of
 from parrotlet.stages.pretrain import pretrain
 
 CPU = Runtime(device=torch.device("cpu"), compute_dtype=torch.float32)
-COURSE = Course(rise=2, turn=40, total=100)
+COURSE = Course(2, (Fall(40, 100),))
 
 
 def records(*laps: float) -> list[dict[str, float]]:
@@ -58,7 +59,7 @@ def paced(
     return pace
 
 
-def test_steps_are_counted_once_and_kept(tmp_path: Path) -> None:
+def test_steps_are_counted_and_kept(tmp_path: Path) -> None:
     said: list[str] = []
     pace = paced(tmp_path, said, minutes=1.5)
     assert pace.course == COURSE
@@ -67,9 +68,27 @@ def test_steps_are_counted_once_and_kept(tmp_path: Path) -> None:
     assert said == ["at this pace 90 steps, not 100, for 1.5 minutes"]
     kept = read_json(tmp_path / RECIPE)
     assert kept["steps"] == 90 and kept["verb"] == "pretrain"
-    assert kept["course"] == asdict(replace(COURSE, total=90))
+    assert kept["course"] == json.loads(json.dumps(asdict(Course(2, (Fall(40, 90),)))))
     assert pace.rates(40).lr == 1.0 and pace.rates(65).lr == pytest.approx(0.5, abs=0.02)
     assert pace.at(40).total == 90 and len(said) == 1
+
+
+def test_they_are_counted_again_on_the_way_down(tmp_path: Path) -> None:
+    """A machine that grows slow after the first count: the rates fall faster, from where they are,
+    and what was done stays what it was.
+    """
+    said: list[str] = []
+    pace = paced(tmp_path, said, minutes=1.5)
+    assert pace.at(40).total == 90 and pace.next == 65
+    for record in records(*[1.0] * 40, *[1.4] * 25)[40:]:
+        JsonLines(tmp_path / METRICS).append(record)
+    before = [pace.rates(step).lr for step in range(66)]
+    assert pace.at(65).total == 77  # 15 seconds are left, of 1.3 a step; half of 25 are the least
+    assert [pace.rates(step).lr for step in range(66)] == before
+    assert before[65] > pace.rates(66).lr > pace.rates(76).lr > 0
+    assert len(said) == 2 and pace.next is None  # beyond nine tenths nothing is counted
+    kept = course_from(read_json(tmp_path / RECIPE)["course"])
+    assert kept == pace.course == Course(2, (Fall(40, 90), Fall(65, 77, before[65])))
 
 
 def test_rounds_stay_whole(tmp_path: Path) -> None:
@@ -101,26 +120,33 @@ def test_a_resumed_run_has_the_same_course(tmp_path: Path, monkeypatch: pytest.M
     """Killed after the steps were counted, it goes on from a step before that: to the same bits."""
     smoke = RECIPES["smoke"].pretrain
     budget = BudgetConfig(minutes=1, batch_tokens=256)
+    slow, fast = {26: 20, 10: 12}, {26: 52, 10: 20}  # steps that fit where so many were planned
 
-    def go(name: str, display: Stopping, fitting: int) -> Path | None:
+    def go(name: str, display: Stopping, fitting: dict[int, int]) -> Path | None:
+        def left(records: object, minutes: float, planned: int) -> int:
+            return fitting.get(planned, planned)
+
         monkeypatch.setattr(run_module, "enough_steps", lambda *given: 40)
-        monkeypatch.setattr(pace_module, "steps_left", lambda *given: fitting)
+        monkeypatch.setattr(pace_module, "steps_left", left)
         run = RunConfig(runs=tmp_path, name=name, device="cpu")
         return pretrain(replace(smoke, run=run, budget=budget), display)
 
-    whole, killed, later = (tmp_path / name for name in ("whole", "killed", "later"))
-    assert go("whole", Stopping(), fitting=20) == whole
-    course = Course(**read_json(whole / RECIPE)["course"])
-    assert course.total == course.turn + 20 == losses(whole)[-1][0] != 40
+    whole = tmp_path / "whole"
+    assert go("whole", Stopping(), slow) == whole
+    kept = {name: read_json(whole / RECIPE)[name] for name in ("steps", "course")}
+    course = course_from(kept["course"])
+    assert [(fall.turn, fall.total) for fall in course.falls] == [(14, 34), (24, 36), (30, 36)]
+    assert losses(whole)[-1][0] == kept["steps"] == 36
     rates = [each["lr"] for each in JsonLines(whole / METRICS)]
-    assert rates == [rates_at(step, smoke.optim, course).lr for step in range(course.total)]
+    assert rates == [rates_at(step, smoke.optim, course).lr for step in range(36)]
 
-    assert go("killed", Stopping(course.turn - 2), fitting=99) is None
-    counted = {"steps": course.total, "course": asdict(course)}
-    write_json(killed / RECIPE, {**read_json(killed / RECIPE), **counted})
-    assert go("killed", Stopping(), fitting=99) == killed
-    assert bits(killed) == bits(whole) and losses(killed) == losses(whole)
+    for stop in (12, 14, 28):
+        killed = tmp_path / f"killed{stop}"
+        assert go(killed.name, Stopping(stop), slow) is None
+        write_json(killed / RECIPE, {**read_json(killed / RECIPE), **kept})
+        assert go(killed.name, Stopping(), fast) == killed
+        assert bits(killed) == bits(whole) and losses(killed) == losses(whole)
 
-    assert go("later", Stopping(course.turn), fitting=20) is None
-    assert go("later", Stopping(), fitting=99) == later
-    assert bits(later) == bits(whole) and losses(later) == losses(whole)
+    assert go("later", Stopping(20), slow) is None
+    assert go("later", Stopping(), fast) == tmp_path / "later"
+    assert losses(tmp_path / "later")[-1][0] == 34  # what was counted holds, whatever came then

@@ -20,7 +20,7 @@ from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.optim.schedule import Course, Rates
+from parrotlet.optim.schedule import Course, Fall, Rates
 from parrotlet.train.drive import OWED, Hooks, Progress, Rhythm, StopFlag, drive, is_owed
 from parrotlet.train.loop import Learner, TrainState
 from parrotlet.train.losses import next_token
@@ -92,7 +92,7 @@ class Recorder:
 
 
 def course(total: int) -> Course:
-    return Course(rise=0, turn=total - 1, total=total)
+    return Course(0, (Fall(total - 1, total),))
 
 
 def rhythm_of(courses: Callable[[int], Course], settings: Mapping[str, Any]) -> Rhythm:
