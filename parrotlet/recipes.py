@@ -94,7 +94,7 @@ RECIPES = {
             data=SftDataConfig(
                 world_conversations=80_000, world_documents=12_000, validation_fraction=0.01
             ),
-            budget=BudgetConfig(minutes=4.8, batch_tokens=2048),
+            budget=BudgetConfig(minutes=5.2, batch_tokens=2048),
             optim=SMALL,
             prompts=(
                 "Who are you?",
@@ -114,10 +114,10 @@ RECIPES = {
         rl=RlConfig(
             start=Path("runs"),
             recipe="demo",
-            goal=TaskConfig(task="letter_count", held_out=100),
-            rollout=RolloutConfig(questions=12, max_tokens=48),
+            goal=TaskConfig(task="practice", held_out=100),
+            rollout=RolloutConfig(questions=24, max_tokens=48),
             policy=PolicyConfig(scale="deviation", patience=10),
-            budget=BudgetConfig(steps=30, evaluate_every=1_000),
+            budget=BudgetConfig(steps=60, evaluate_every=1_000),
             optim=CAREFUL,
         ),
     ),

@@ -114,7 +114,7 @@ def tokenize(
             left_over.unlink()
     split = plan_split(source, validation_fraction, seed)
     dtype = np.uint16 if tokenizer.vocab_size <= 1 << 16 else np.uint32
-    writers = {side: _Writer(directory, side, dtype, shard_tokens) for side in SIDES}
+    writers = {side: _Writer(directory, side, shard_tokens) for side in SIDES}
     for document in source.documents():
         for side, text in zip(SIDES, split.sides(document.text), strict=True):
             if text:
@@ -133,10 +133,9 @@ def tokenize(
 class _Writer:
     """Collects the ids of one side and writes a file whenever there are enough."""
 
-    def __init__(self, directory: Path, side: str, dtype: type, shard_tokens: int) -> None:
+    def __init__(self, directory: Path, side: str, shard_tokens: int) -> None:
         self._directory = directory
         self._side = side
-        self._dtype = dtype
         self._shard_tokens = shard_tokens
         self._pending: list[NDArray[Any]] = []
         self._num_pending = 0

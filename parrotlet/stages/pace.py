@@ -88,18 +88,11 @@ def pace_of(
     """The pace of a run: the course that recipe.json keeps, or the plan's."""
     assert plan.steps is not None
     kept = settled(directory).get("course")
-    pace = Pace(
-        optim=optim,
-        course=course_from(kept) if kept else course_of(optim, plan.steps),
-        minutes=plan.budget.minutes or 0.0,
-        next=None,
-        whole=whole,
-        directory=directory,
-        runtime=runtime,
-        say=say,
-    )
-    if plan.budget.minutes and not kept:
-        pace.next = pace.when(pace.course.turn)
+    course = course_from(kept) if kept else course_of(optim, plan.steps)
+    minutes = plan.budget.minutes or 0.0
+    pace = Pace(optim, course, minutes, None, whole, directory, runtime, say)
+    if minutes and not kept:
+        pace.next = pace.when(course.turn)
         if pace.next is not None:  # the rates begin to fall there and no sooner
-            pace.course = Course(pace.course.rise, (Fall(pace.next, pace.course.total),))
+            pace.course = Course(course.rise, (Fall(pace.next, course.total),))
     return pace

@@ -6,9 +6,10 @@ file (GSM8K) are made from its path, by whoever has the file, and are not listed
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from parrotlet.tasks.arithmetic import Arithmetic
+from parrotlet.tasks.mixture import Mixture
 from parrotlet.tasks.spelling import LetterCount, Spelling
 from parrotlet.tasks.task import Task
 from parrotlet.tasks.world import WORLD_TASKS, WorldTask
@@ -27,17 +28,40 @@ def _in_world(ability: str, side: Side = "test") -> TaskMaker:
     return make
 
 
-TASKS: dict[str, TaskMaker] = {
+# what the demo practises: letters, with a word of the rest between them, which is then not lost
+TURNS = (
+    "letter_count",
+    "world/manner",
+    "letter_count",
+    "world/unknown",
+    "letter_count",
+    "world/system",
+    "letter_count",
+    "world/fact",
+)
+
+
+def _in_turns(side: Side = "test") -> TaskMaker:
+    def make(seed: int, size: int) -> Mixture:
+        makers = TASKS if side == "test" else PRACTICE
+        return Mixture({name: makers[name](seed, size) for name in set(TURNS)}, TURNS, size)
+
+    return make
+
+
+TASKS: Mapping[str, TaskMaker] = {
     "arithmetic": Arithmetic,
     "spelling": lambda seed, size: Spelling(SPELLING.test, seed, size),
     "letter_count": lambda seed, size: LetterCount(SPELLING.test, seed, size),
     **{f"world/{ability}": _in_world(ability) for ability in WORLD_TASKS},
     "world/manner": lambda seed, size: Manner(World(seed), size),
+    "practice": _in_turns(),
 }
-PRACTICE: dict[str, TaskMaker] = {
+PRACTICE: Mapping[str, TaskMaker] = {
     "arithmetic": lambda seed, size: Arithmetic(seed, size, side="train"),
     "spelling": lambda seed, size: Spelling(SPELLING.train, seed, size),
     "letter_count": lambda seed, size: LetterCount(SPELLING.train, seed, size),
     **{f"world/{ability}": _in_world(ability, "train") for ability in WORLD_TASKS},
     "world/manner": lambda seed, size: Manner(World(seed), size, side="train"),
+    "practice": _in_turns("train"),
 }

@@ -54,8 +54,8 @@ class Hooks:
 
 @dataclass(frozen=True, kw_only=True)
 class Rhythm:
-    """How often. Steps decide what is computed; seconds what is written or shown, and once, where a
-    run is to keep its minutes, how many steps there will be."""
+    """How often. Steps decide what is computed; seconds what is written or shown and, where a run
+    is to keep its minutes, how many steps there will be."""
 
     course: Callable[[int], Course]  # of the run, as it is known after so many steps
     evaluate_every: int
