@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from parrotlet.core.rundir import write_json
-from parrotlet.evals.band import FOLDER, Band, settings_of
+from parrotlet.evals.band import FOLDER, Band, settings_of, share_of_run
 from parrotlet.evals.curve import Curve, read_curves
 
 POINTS = 50
@@ -51,7 +51,9 @@ def make_band(recipe: str, curves: Sequence[Curve]) -> Band:
 
 
 def _value(curve: Curve, share: float) -> float:
-    """The smoothed loss where that share of the run was done."""
+    """The smoothed loss where the run was as far as one by plan is at that share."""
+    if curve.course is not None and curve.config is not None:
+        share = share_of_run(share, curve.course, curve.config["optim"]["cooldown"])
     return curve.smooth[min(len(curve.smooth), max(1, round(share * curve.total))) - 1]
 
 

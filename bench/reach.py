@@ -8,7 +8,8 @@ and schedules as its base_train has and scales them, compiled, --steps steps of 
 parrotlet's tokenizer made, in its default precision or, with --bfloat16, in that; with --probe N,
 N steps of its default are timed beside that. Ours runs before and after the peer. Both are judged
 by one measure over the whole held-out side, in rows of --time tokens. Two clocks: training alone,
-and the whole process (ours trains a tokenizer and tokenises in it, the peer compiles).
+and the whole process but for judging the peer (ours trains a tokenizer, tokenises and evaluates a
+part of the held-out side in it, the peer compiles).
 Prints a card, and one JSON line last.
 """
 
@@ -139,32 +140,35 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
         optimizer.step()
         model.zero_grad(set_to_none=True)
     seconds = time.perf_counter() - began
-    nats = 0.0
+    nats, trained = 0.0, time.perf_counter()
     with torch.no_grad():
         for batch in evaluation_batches(shards.validation, options.time, 8):
             targets = batch.targets.masked_fill(batch.targets == IGNORE, -1)  # as it calls them
             losses = model(batch.tokens, targets, loss_reduction="none")
             nats += float(losses.double().sum())
     bits = nats / math.log(2) / shards.validation.num_bytes
-    return {"bits_per_byte": bits, "seconds": seconds}
+    evaluating = time.perf_counter() - trained
+    return {"bits_per_byte": bits, "seconds": seconds, "evaluating": evaluating}
 
 
-def peer(options: argparse.Namespace, run: Path, *more: str) -> dict[str, float]:
-    """The same in a process of its own, with `more` flags; in its default precision with any."""
-    environment = dict(os.environ)
-    if options.bfloat16 and not more:
+def peer(options: argparse.Namespace, run: Path, *more: str, bfloat16: bool) -> dict[str, float]:
+    """The same in a process of its own, with `more` flags; `process` is without its evaluation."""
+    environment = {name: value for name, value in os.environ.items() if name != "NANOCHAT_DTYPE"}
+    if bfloat16:
         environment["NANOCHAT_DTYPE"] = "bfloat16"
     command = [sys.executable, __file__, *sys.argv[1:], "--worker", str(run), *more]
     began = time.perf_counter()
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True, check=True)
+    whole = time.perf_counter() - began
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found | {"process": time.perf_counter() - began}
+    return found | {"process": whole - found["evaluating"]}
 
 
 def default_seconds(options: argparse.Namespace, run: Path) -> float:
     """What all of the peer's steps would take in its default precision, by --probe of them."""
     few = ("--steps", str(options.probe), "--horizon", str(options.horizon or options.steps))
-    return peer(options, run, *few)["seconds"] / options.probe * float(options.steps)
+    timed = peer(options, run, *few, bfloat16=False)
+    return timed["seconds"] / options.probe * float(options.steps)
 
 
 def main() -> None:
@@ -190,12 +194,14 @@ def main() -> None:
     )
     parser.add_argument("--worker", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.probe and not options.bfloat16:
+        parser.error("--probe times the default precision beside --bfloat16; give both")
     if options.worker:
         print(json.dumps(theirs(options, options.worker)))
         return
     found = [ours(options, options.runs / "ours0")]
     print(f"ours    {found[0]}", flush=True)
-    beside = peer(options, options.runs / "ours0")
+    beside = peer(options, options.runs / "ours0", bfloat16=options.bfloat16)
     print(f"nanochat {beside}", flush=True)
     default = default_seconds(options, options.runs / "ours0") if options.probe else None
     for turn in range(1, options.repeats):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.util
 import re
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -66,6 +68,22 @@ def test_commands_exist_with_their_flags(words: list[str]) -> None:
     ).stdout  # fmt: skip
     for flag in (word for word in words if word.startswith("--")):
         assert flag in said
+
+
+def update_readme() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("update_readme", ROOT / "docs/update_readme.py")
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize("name", [each for each in update_readme().BLOCKS if each != "demo"])
+def test_figures_are_those_of_the_files_they_come_from(name: str) -> None:
+    """Of a demo's run nothing is kept here, so its block is left out."""
+    make, source = update_readme().BLOCKS[name]
+    block = re.search(rf"<!-- begin {name}: [^>]*-->\n(.*?)<!-- end {name} -->", README, re.DOTALL)
+    assert block is not None and block[1].splitlines() == make(ROOT / source)
 
 
 def test_targets_of_make_exist() -> None:

@@ -17,14 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from parrotlet.core.errors import DataError
-from parrotlet.data.arrays import (
-    MAKE_AGAIN,
-    ArrayFile,
-    open_array,
-    read_manifest,
-    save_array,
-    write_manifest,
-)
+from parrotlet.data import arrays
 from parrotlet.data.batch import Batch
 from parrotlet.data.packing import PackedRows, lay_out, pack
 from parrotlet.data.preferences import Pair
@@ -113,14 +106,14 @@ def pack_pairs(pairs: Sequence[RenderedPair], context: int) -> PackedRows:
 def save_reference(directory: Path, reference: NDArray[Any], key: str) -> None:
     """Keep the reference's log-probabilities beside the rows in `directory`."""
     folder = directory / REFERENCE
-    entry = save_array(folder, REFERENCE, reference)
-    write_manifest(folder, {"kind": KIND, "version": VERSION, "key": key, "array": asdict(entry)})
+    entry = asdict(arrays.save_array(folder, REFERENCE, reference))
+    arrays.write_manifest(folder, {"kind": KIND, "version": VERSION, "key": key, "array": entry})
 
 
 def open_reference(directory: Path, key: str) -> NDArray[Any]:
     """What save_reference kept; DataError where it is missing, altered or of something else."""
     folder = directory / REFERENCE
-    manifest = read_manifest(folder, KIND, VERSION)
+    manifest = arrays.read_manifest(folder, KIND, VERSION)
     if manifest["key"] != key:
-        raise DataError(f"{folder} was made from other rows or another model; {MAKE_AGAIN}")
-    return open_array(folder, ArrayFile(**manifest["array"]))
+        raise DataError(f"{folder} was made from other rows or another model; {arrays.MAKE_AGAIN}")
+    return arrays.open_array(folder, arrays.ArrayFile(**manifest["array"]))

@@ -2,8 +2,8 @@
 
 A band belongs to settings, not to a name: it is made from several seeds by bench/band.py, keeps
 the settings of those runs, and is not applied to a run with others. It is a function of the share
-of the run that is done, since the schedule is: where a run's rates began to fall at another share
-(stages/pace.py), so does its band. Runs much longer or shorter are not compared.
+of the run that is done, since the schedule is: where a run's rates fell otherwise (stages/pace.py),
+so does its band. Runs much longer or shorter are not compared.
 Torch-free.
 """
 
@@ -13,11 +13,13 @@ import math
 from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 from parrotlet.core.rundir import RECIPE, read_json
 from parrotlet.evals.curve import Curve, smoothed, window_of
+from parrotlet.optim.schedule import Course
 from parrotlet.world.records import fingerprint
 
 FOLDER = Path(__file__).parent.parent / "bands"
@@ -60,25 +62,37 @@ class Band:
         )
         return low, high
 
-    def turned(self, turn: float | None) -> Band:
-        """The band of a run whose rates fall from another share of it on, where that is given."""
-        if turn is None:
+    def along(self, course: Course | None) -> Band:
+        """The band of a run whose rates took this course, where that is known."""
+        if course is None:
             return self
-        level: float = 1.0 - self.settings["optim"]["cooldown"]
-        if not 0 < level < 1:
-            return self
-
-        def moved(share: float) -> float:
-            if share <= level:
-                return share * turn / level
-            return turn + (share - level) * (1 - turn) / (1 - level)
-
-        points = tuple((moved(share), low, high) for share, low, high in self.points)
-        return replace(self, points=points)
+        cooldown = self.settings["optim"]["cooldown"]
+        return replace(
+            self,
+            points=tuple(
+                (share_of_run(share, course, cooldown), low, high)
+                for share, low, high in self.points
+            ),
+        )
 
     def covers(self, total: int) -> bool:
         """Whether a run of so many steps can be compared."""
         return self.steps[0] / LENGTHS <= total <= self.steps[1] * LENGTHS
+
+
+def share_of_run(planned: float, course: Course, cooldown: float) -> float:
+    """The share of a run at which it is as far as one by plan, whose rates fall in a line over
+    `cooldown` of it, is at the share `planned`: as much of the level part, or of the way down.
+    """
+    knots, down = [(0.0, 0.0)], 0.0
+    for fall, after in zip_longest(course.falls, course.falls[1:]):
+        knots.append((1 - cooldown + cooldown * down, fall.turn / course.total))
+        if after is not None:
+            down += (1 - down) * (after.turn - fall.turn) / max(1, fall.total - fall.turn)
+    knots.append((1.0, 1.0))
+    right = max(1, bisect_left(knots[:-1], (planned,)))
+    (low, begin), (high, end) = knots[right - 1 : right + 1]
+    return begin + (end - begin) * (planned - low) / (high - low) if high > low else end
 
 
 @dataclass(frozen=True)
@@ -149,7 +163,7 @@ def band_of(config: Mapping[str, Any] | None, stage: str, folder: Path = FOLDER)
 def band_of_curve(curve: Curve) -> Band | None:
     """The band of a run as it went."""
     band = band_of(curve.config, curve.verb)
-    return None if band is None else band.turned(curve.turn)
+    return None if band is None else band.along(curve.course)
 
 
 def judge(losses: Sequence[float], step: int, total: int, band: Band | None) -> Verdict | None:

@@ -16,7 +16,7 @@ from typing import Any
 from parrotlet.core.errors import RunError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, RECIPE, STAGES, read_json
-from parrotlet.optim.schedule import course_from
+from parrotlet.optim.schedule import Course, course_from
 
 WINDOWS = 50  # a smoothed value is the mean over this part of the run,
 LEAST_WINDOW = 10  # but over so many steps at least, or a tenth of a short run
@@ -32,7 +32,7 @@ class Curve:
     epoch_steps: float | None = None  # steps that read the data once, where that is known
     verb: str = "pretrain"
     config: Mapping[str, Any] | None = None  # as in recipe.json
-    turn: float | None = None  # share from which rates fall, where steps were counted again
+    course: Course | None = None  # of the rates, where steps were counted on the way
 
     @cached_property
     def steps(self) -> list[int]:
@@ -111,7 +111,7 @@ def read_curve(directory: Path) -> Curve:
     if not records:
         raise RunError(f"{directory} has no curve yet: {METRICS} is missing or empty")
     recipe = read_json(directory / RECIPE) if (directory / RECIPE).exists() else {}
-    course = course_from(recipe["course"]) if "course" in recipe else None
+    course = recipe.get("course")
     return Curve(
         name=directory.name,
         records=records,
@@ -119,7 +119,7 @@ def read_curve(directory: Path) -> Curve:
         epoch_steps=recipe.get("epoch_steps"),
         verb=recipe.get("verb", "pretrain"),
         config=recipe.get("config"),
-        turn=course.turn / course.total if course else None,
+        course=course_from(course) if course else None,
     )
 
 

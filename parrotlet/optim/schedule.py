@@ -67,12 +67,13 @@ def course_of(config: OptimizerConfig, total: int) -> Course:
 
 
 def course_from(kept: Mapping[str, Any]) -> Course:
-    """A course as recipe.json keeps it."""
-    return Course(kept["rise"], tuple(Fall(**fall) for fall in kept["falls"]))
+    """A course as recipe.json keeps it; before there were several falls it was a line of three."""
+    falls = kept.get("falls") or [{name: kept[name] for name in ("turn", "total")}]
+    return Course(kept["rise"], tuple(Fall(**fall) for fall in falls))
 
 
 def trapezoid(step: int, course: Course, *, final: float) -> float:
-    """Linear rise, constant, linear fall to `final`: what multiplies the learning rates.
+    """Linear rise, constant, fall in a line or several: what multiplies the learning rates.
 
     `step` counts from 0; the value never reaches zero inside the run, so no step is wasted.
     """

@@ -2,9 +2,9 @@
 
 The few steps that are timed before a run say little about its later minutes: a laptop grows warm,
 its neighbours wake up. Until the rates begin to fall nothing depends on how many steps there will
-be, so that is where those left are counted again, and then whenever half of these are done: from
-there the rates fall to the same end in more steps or fewer. What is counted is kept in recipe.json:
-a run that is resumed goes on with the same course, whatever the machine does then.
+be, so that is where those left are counted again, and then whenever half of these are done, but for
+the last tenth: from there the rates fall to the same end in more steps or fewer. What is counted is
+kept in recipe.json, with what was before it: a run that is resumed has the same course up to there.
 """
 
 from __future__ import annotations
@@ -15,12 +15,13 @@ from pathlib import Path
 
 import torch
 
+from parrotlet.core.errors import RunError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS
 from parrotlet.core.runtime import Runtime
 from parrotlet.evals.timing import LEAST_STEPS, steps_left
 from parrotlet.optim.config import OptimizerConfig
-from parrotlet.optim.schedule import Course, Fall, Rates, course_from, course_of, rates_at
+from parrotlet.optim.schedule import Course, Rates, course_from, course_of, rates_at
 from parrotlet.stages.plan import Plan
 from parrotlet.stages.record import settle, settled
 from parrotlet.train.parallel import on_main, sum_over_ranks
@@ -35,7 +36,7 @@ class Pace:
     optim: OptimizerConfig
     course: Course
     minutes: float  # that are to be kept
-    next: int | None  # the step at which those left are counted; None: they are fixed
+    count_at: int | None  # the step at which those left are counted; None: they are fixed
     whole: int  # steps of a round, of which a run takes full ones
     directory: Path
     runtime: Runtime
@@ -50,31 +51,39 @@ class Pace:
 
         Where it is time to, it counts again and writes to recipe.json.
         """
-        if step == self.next:
+        if step == self.count_at:
             self._count_again(step)
-            self.next = self.when(step + (self.course.total - step) // 2)
+            self.plan_count((step + self.course.total) // 2)
         return self.course
 
-    def when(self, step: int) -> int | None:
-        """Where to count, no sooner than after `step`: between rounds, and not near the ends."""
+    def plan_count(self, step: int) -> None:
+        """Count next at `step`, or at the end of its round; with too few steps done to tell, or
+        left to change, not at all.
+        """
         step = self._rounds(step)
-        return step if LEAST_STEPS <= step <= LATEST * self.course.total else None
+        self.count_at = step if LEAST_STEPS <= step <= LATEST * self.course.total else None
 
     def _rounds(self, steps: int) -> int:
         return -(-steps // self.whole) * self.whole
 
     def _count_again(self, step: int) -> None:
-        left = torch.zeros(1, dtype=torch.long, device=self.runtime.device)
+        before, left = self.course, 0
         if self.runtime.is_main:
             records = list(JsonLines(self.directory / METRICS))
-            left += steps_left(records, self.minutes, self.course.total - step)
-        before = self.course.total
-        total = self._rounds(step + int(sum_over_ranks(left, self.runtime)))
-        self.course = self.course.bent(step, total, final=self.optim.final_lr)
+            left = steps_left(records, self.minutes, before.total - step)
+        known = sum_over_ranks(torch.tensor(left, device=self.runtime.device), self.runtime)
+        total = self._rounds(step + int(known))
+        self.course = before.bent(step, total, final=self.optim.final_lr)
         facts = {"steps": total, "course": asdict(self.course)}
-        on_main(lambda: settle(self.directory, facts), self.runtime)
-        if total != before:
-            self.say(f"at this pace {total:,} steps, not {before:,}, for {self.minutes:g} minutes")
+        try:
+            on_main(lambda: settle(self.directory, facts), self.runtime)
+        except RunError as error:  # a full disk, that training outlives: not counted then
+            self.course = before
+            self.say(f"it stays at {before.total:,} steps: {error}")
+        if self.course.total != before.total:
+            self.say(
+                f"at this pace {total:,} steps in {self.minutes:g} minutes, not {before.total:,}"
+            )
 
 
 def pace_of(
@@ -91,8 +100,9 @@ def pace_of(
     course = course_from(kept) if kept else course_of(optim, plan.steps)
     minutes = plan.budget.minutes or 0.0
     pace = Pace(optim, course, minutes, None, whole, directory, runtime, say)
+    last = course.falls[-1]
     if minutes and not kept:
-        pace.next = pace.when(course.turn)
-        if pace.next is not None:  # the rates begin to fall there and no sooner
-            pace.course = Course(course.rise, (Fall(pace.next, course.total),))
+        pace.plan_count(last.turn)
+    if minutes and pace.count_at is None:
+        pace.plan_count((last.turn + last.total) // 2)
     return pace

@@ -20,14 +20,8 @@ from parrotlet.data.batch import Batch
 from parrotlet.data.packing import PackedRows
 from parrotlet.data.pairs import PairRows
 from parrotlet.data.streams import PackedStream, Stream, prefetch
+from parrotlet.evals import timing
 from parrotlet.evals.show import show_batch
-from parrotlet.evals.timing import (
-    USEFUL_STEPS,
-    enough_steps,
-    fastest_pass,
-    pass_sizes,
-    step_seconds,
-)
 from parrotlet.model.build import build_model, compile_hidden
 from parrotlet.model.lora import add_lora
 from parrotlet.model.model import Model
@@ -113,6 +107,7 @@ def run_stage(
     last = last or checkpoints.newest(directory)
     stage = _settled(stage, run, runtime, directory, display)
     plan = stage.plan
+    pace = pace_of(plan, stage.optim, stage.whole, directory, runtime, display.say)
     assert plan.steps is not None
     metrics = JsonLines(directory / METRICS)
     if last is not None and last.step >= plan.steps and not is_owed(metrics):
@@ -144,7 +139,6 @@ def run_stage(
     if last is None and stage.before:
         on_main(lambda: _keep_before(stage, state.model, directory, display), runtime)
     stage.tally.clear()
-    pace = pace_of(plan, stage.optim, stage.whole, directory, runtime, display.say)
     return drive(
         state,
         stage.stream(plan, state.model),
@@ -246,6 +240,7 @@ def _settled(
     ruled = missing_rates(stage.optim, plan, stage.start is not None)
     facts = {
         "steps": plan.steps,
+        "course": None,  # of an attempt before, if there was one
         "evaluate_every": plan.evaluate_every,
         "epoch_steps": round(plan.epoch_steps, 3),
         "rows_per_step": plan.rows_per_step,
@@ -270,19 +265,21 @@ def _measured(stage: Stage, run: RunConfig, runtime: Runtime, display: Display) 
     )
     if plan.steps is not None and not passes:
         return plan
-    rates = missing_rates(stage.optim, replace(plan, steps=USEFUL_STEPS), False)
+    rates = missing_rates(stage.optim, replace(plan, steps=timing.USEFUL_STEPS), False)
     optim = replace(stage.optim, **rates)
     state = new_state(replace(stage, optim=optim), run, runtime)
     if passes or budget.batch_tokens is None:
         whole = with_batch(plan, horizon(plan.model, plan.tokens_per_epoch)) if passes else plan
-        sizes = pass_sizes(whole.rows_per_step // plan.world_size, plan.context)
+        sizes = timing.pass_sizes(whole.rows_per_step // plan.world_size, plan.context)
 
         def batch_of(rows: int) -> Batch:
             cut = replace(whole, micro_tokens=rows * plan.context)
             return next(stage.stream(cut, state.model)(0))[0]
 
         learner = Learner(state.model, stage.objective)
-        rows, seconds = fastest_pass(learner, batch_of, sizes if passes else sizes[:1], runtime)
+        rows, seconds = timing.fastest_pass(
+            learner, batch_of, sizes if passes else sizes[:1], runtime
+        )
         if passes:
             plan = replace(plan, micro_tokens=rows * plan.context)
             display.say(f"{plan.micro_tokens:,} tokens at a time learn fastest here")
@@ -292,7 +289,7 @@ def _measured(stage: Stage, run: RunConfig, runtime: Runtime, display: Display) 
         schedule = make_schedule(optim, 1_000_000)
         steps = stage.stream(plan, state.model)(0)
         reports = train(state, steps, schedule=schedule, clip=optim.clip)
-        lap = step_seconds(reports, budget.minutes, runtime)
-        plan = replace(plan, steps=enough_steps(budget.minutes, lap))
+        lap = timing.step_seconds(reports, budget.minutes, runtime)
+        plan = replace(plan, steps=timing.enough_steps(budget.minutes, lap))
     torch.manual_seed(run.seed)
     return plan

@@ -1,6 +1,7 @@
 """Mixture: several tasks as one, whose cases take turns.
 
-A policy that practises one ability alone pays for it with others; of a mixture it loses none.
+A policy that practises one ability alone pays for it with others; with some of their questions
+between, it pays less (LOG.md).
 """
 
 from __future__ import annotations

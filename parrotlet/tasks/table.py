@@ -28,8 +28,8 @@ def _in_world(ability: str, side: Side = "test") -> TaskMaker:
     return make
 
 
-# what the demo practises: letters, with a word of the rest between them, which is then not lost
-TURNS = (
+# what the demo practises: letters half of the time, and what practising letters alone would cost
+REHEARSED = (
     "letter_count",
     "world/manner",
     "letter_count",
@@ -44,7 +44,7 @@ TURNS = (
 def _in_turns(side: Side = "test") -> TaskMaker:
     def make(seed: int, size: int) -> Mixture:
         makers = TASKS if side == "test" else PRACTICE
-        return Mixture({name: makers[name](seed, size) for name in set(TURNS)}, TURNS, size)
+        return Mixture({name: makers[name](seed, size) for name in set(REHEARSED)}, REHEARSED, size)
 
     return make
 

@@ -56,7 +56,7 @@ class StageDisplay:
         self._loss = keep * self._loss + (1 - keep) * progress.loss
         self._speed = keep * self._speed + (1 - keep) * progress.units_per_second
         if self._losses.maxlen != (window := window_of(progress.total)):
-            self._losses = deque(maxlen=window)
+            self._losses = deque(self._losses, maxlen=window)
         self._losses.append(progress.loss)
         if progress.samples:
             self._show_samples(progress)
@@ -68,7 +68,7 @@ class StageDisplay:
             self._show_line(progress)
 
     def _text(self, progress: StageProgress) -> str:
-        band = None if self.band is None else self.band.turned(progress.turn)
+        band = None if self.band is None else self.band.along(progress.course)
         verdict = judge(self._losses, progress.step, progress.total, band)
         full = verdict is not None and len(self._losses) == self._losses.maxlen
         standing = f" ({verdict.word})" if verdict is not None and full else ""

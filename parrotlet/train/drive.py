@@ -36,7 +36,7 @@ class Progress:
     loss: float
     units_per_second: float
     seconds_left: float
-    turn: float | None = None  # the share of the run from which its rates fall
+    course: Course | None = None  # of its learning rates
     evaluation: Mapping[str, float] | None = None  # where this step was evaluated
     samples: Mapping[str, str] | None = None  # prompt -> continuation, where this step sampled
 
@@ -264,7 +264,7 @@ def _progress(
     return Progress(
         step=record["step"],
         total=course.total,
-        turn=course.turn / course.total,
+        course=course,
         loss=record["loss"],
         units_per_second=record["units"] / max(record["lap"], 1e-9),
         seconds_left=per_step * (course.total - record["step"]),

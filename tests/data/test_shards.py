@@ -113,6 +113,7 @@ def test_splits_that_cannot_be() -> None:
         plan_split(Texts(["a"] * 20), 0.1, seed=0)
     with pytest.raises(DataError, match="no document"):
         plan_split(Texts([]), 0.1, seed=0)
+    assert plan_split(Texts(["abcdefghij"] * 3), 0.1, seed=0).threshold is None  # the end of each
 
 
 def test_without_validation(tmp_path: Path) -> None:

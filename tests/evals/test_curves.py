@@ -18,6 +18,7 @@ from parrotlet.evals import doctor
 from parrotlet.evals.band import FOLDER, Band, band_for, band_of, compare, settings_of
 from parrotlet.evals.curve import Curve, read_curves, smoothed
 from parrotlet.evals.spikes import border_drops, loss_spikes, repeating_places
+from parrotlet.optim.schedule import Course, Fall
 from parrotlet.recipes import recipe
 from parrotlet.stages.config_json import to_json
 from parrotlet.world.documents import DOCUMENTS
@@ -261,13 +262,23 @@ def test_a_band_belongs_to_settings(tmp_path: Path) -> None:
     assert band_of(config, "pretrain", tmp_path) is None
 
 
-def test_a_band_turns_with_its_run() -> None:
-    """Where rates fall from another share on, the points before and after it keep their order."""
+def test_a_band_goes_along_with_its_run() -> None:
+    """Where rates fall otherwise, a point moves to where the run is as far on its way down."""
     points = ((0.2, 3.0, 4.0), (0.4, 2.0, 3.0), (0.7, 1.0, 2.0), (1.0, 0.5, 1.0))
     made = replace(band(), settings={"optim": {"cooldown": 0.6}}, points=points)
-    assert [share for share, *_ in made.turned(0.5).points] == pytest.approx([0.25, 0.5, 0.75, 1.0])
-    assert [share for share, *_ in made.turned(0.4).points] == pytest.approx([0.2, 0.4, 0.7, 1.0])
-    assert made.turned(None) == made
+
+    def shares(*falls: Fall) -> list[float]:
+        return [share for share, *_ in made.along(Course(0, falls)).points]
+
+    assert shares(Fall(50, 100)) == pytest.approx([0.25, 0.5, 0.75, 1.0])
+    assert shares(Fall(40, 100)) == pytest.approx([0.2, 0.4, 0.7, 1.0])
+    # half way down, at step 70, all but 10 steps of 30 are taken away
+    assert shares(Fall(40, 100), Fall(70, 80, 0.5)) == pytest.approx([0.25, 0.5, 0.875, 1.0])
+    # a fifth of the way down it turns out to be longer: at 0.7 of a plan it is half way down
+    assert shares(Fall(40, 100), Fall(52, 132, 0.8)) == pytest.approx(
+        [20 / 132, 40 / 132, (52 + 80 * 0.375) / 132, 1.0]
+    )
+    assert made.along(None) == made
 
 
 def test_a_band_belongs_to_a_world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -56,6 +56,10 @@ def test_a_bent_course_goes_on_from_where_it_is_and_keeps_what_was() -> None:
     assert course_from(json.loads(json.dumps(asdict(bent)))) == bent
 
 
+def test_a_course_kept_before_there_were_several_falls_is_read() -> None:
+    assert course_from({"rise": 4, "turn": 50, "total": 100}) == Course(4, (Fall(50, 100),))
+
+
 def test_where_nothing_has_fallen_yet_the_end_alone_changes() -> None:
     course = course_of(OptimizerConfig(warmup_steps=4, cooldown=0.5), 100)
     assert course.bent(50, 150, final=0.1) == Course(4, (Fall(50, 150),))

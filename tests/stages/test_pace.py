@@ -12,15 +12,16 @@ import pytest
 import torch
 from test_resume import Stopping, bits, losses
 
+from parrotlet.core.errors import RunError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
 from parrotlet.core.runtime import Runtime
+from parrotlet.evals import timing
 from parrotlet.evals.timing import steps_left
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import Course, Fall, course_from, rates_at
 from parrotlet.recipes import RECIPES
 from parrotlet.stages import pace as pace_module
-from parrotlet.stages import run as run_module
 from parrotlet.stages.config import BudgetConfig, RunConfig
 from parrotlet.stages.pace import Pace, pace_of
 from parrotlet.stages.pretrain import pretrain
@@ -65,7 +66,7 @@ def test_steps_are_counted_and_kept(tmp_path: Path) -> None:
     assert pace.course == COURSE
     assert pace.at(39).total == 100 and not said
     assert pace.at(40).total == 90
-    assert said == ["at this pace 90 steps, not 100, for 1.5 minutes"]
+    assert said == ["at this pace 90 steps in 1.5 minutes, not 100"]
     kept = read_json(tmp_path / RECIPE)
     assert kept["steps"] == 90 and kept["verb"] == "pretrain"
     assert kept["course"] == json.loads(json.dumps(asdict(Course(2, (Fall(40, 90),)))))
@@ -79,37 +80,66 @@ def test_they_are_counted_again_on_the_way_down(tmp_path: Path) -> None:
     """
     said: list[str] = []
     pace = paced(tmp_path, said, minutes=1.5)
-    assert pace.at(40).total == 90 and pace.next == 65
-    for record in records(*[1.0] * 40, *[1.4] * 25)[40:]:
+    assert pace.at(40).total == 90 and pace.count_at == 65
+    for record in records(*[1.0] * 40, *[1.2] * 25)[40:]:
         JsonLines(tmp_path / METRICS).append(record)
     before = [pace.rates(step).lr for step in range(66)]
-    assert pace.at(65).total == 77  # 15 seconds are left, of 1.3 a step; half of 25 are the least
+    assert pace.at(65).total == 82  # 20 seconds are left, of 1.15 a step
     assert [pace.rates(step).lr for step in range(66)] == before
-    assert before[65] > pace.rates(66).lr > pace.rates(76).lr > 0
-    assert len(said) == 2 and pace.next is None  # beyond nine tenths nothing is counted
+    assert before[65] > pace.rates(66).lr > pace.rates(81).lr > 0
+    assert len(said) == 2 and pace.count_at == 73
     kept = course_from(read_json(tmp_path / RECIPE)["course"])
-    assert kept == pace.course == Course(2, (Fall(40, 90), Fall(65, 77, before[65])))
+    assert kept == pace.course == Course(2, (Fall(40, 90), Fall(65, 82, before[65])))
 
 
 def test_rounds_stay_whole(tmp_path: Path) -> None:
-    """The rates fall from the border of a round on: those before it stay what they were."""
+    """It is counted between rounds, what was done before stays, and the total is full rounds."""
     pace = paced(tmp_path, [], minutes=1.5, whole=12)
-    assert pace.course.turn == 48
-    before = [pace.rates(step).lr for step in range(48)]
+    assert pace.count_at == 48
+    for record in records(*[1.0] * 48)[40:]:
+        JsonLines(tmp_path / METRICS).append(record)
+    before = [pace.rates(step).lr for step in range(49)]
     assert pace.at(40).total == 100
     assert pace.at(48).total == 96  # 42 seconds are left: 90 steps, rounded up to full rounds
-    assert [pace.rates(step).lr for step in range(48)] == before
-    assert before[2:] == [1.0] * 46 and pace.rates(49).lr < 1.0
+    assert [pace.rates(step).lr for step in range(49)] == before
+    assert before[2:41] == [1.0] * 39 and before[48] < 1.0
+    assert pace.count_at == 72
 
 
-@pytest.mark.parametrize(
-    ("minutes", "cooldown"),
-    [(None, 0.6), (1.5, 0.95), (1.5, 0.01)],  # fixed; nothing measured yet; nothing left to count
-)
+@pytest.mark.parametrize(("minutes", "cooldown"), [(None, 0.6), (1.5, 0.01)])
 def test_what_is_not_counted_again(tmp_path: Path, minutes: float | None, cooldown: float) -> None:
+    """Fixed steps; rates that fall at the very end."""
     pace = paced(tmp_path, [], minutes=minutes, cooldown=cooldown)
-    assert pace.at(pace.course.turn).total == 100
+    assert pace.count_at is None and pace.at(pace.course.turn).total == 100
     assert "course" not in read_json(tmp_path / RECIPE)
+
+
+def test_the_last_tenth_is_not_counted(tmp_path: Path) -> None:
+    pace = paced(tmp_path, [], minutes=1.5)
+    pace.plan_count(90)
+    assert pace.count_at == 90
+    pace.plan_count(91)
+    assert pace.count_at is None
+
+
+def test_rates_that_fall_from_the_beginning_are_counted_half_way(tmp_path: Path) -> None:
+    assert paced(tmp_path, [], minutes=1.5, cooldown=1.0).count_at == 50
+
+
+def test_a_disk_that_is_full_leaves_the_count_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    pace = paced(tmp_path, said, minutes=1.5)
+
+    def full(*given: object) -> None:
+        raise RunError("no space is left")
+
+    monkeypatch.setattr(pace_module, "settle", full)
+    assert pace.at(40) == COURSE
+    assert said == ["it stays at 100 steps: no space is left"]
+    assert "course" not in read_json(tmp_path / RECIPE)
+    assert pace.count_at == 70
 
 
 def test_without_records_it_stays_as_planned() -> None:
@@ -120,13 +150,13 @@ def test_a_resumed_run_has_the_same_course(tmp_path: Path, monkeypatch: pytest.M
     """Killed after the steps were counted, it goes on from a step before that: to the same bits."""
     smoke = RECIPES["smoke"].pretrain
     budget = BudgetConfig(minutes=1, batch_tokens=256)
-    slow, fast = {26: 20, 10: 12}, {26: 52, 10: 20}  # steps that fit where so many were planned
+    slow, fast = {26: 20, 10: 12}, {26: 52, 10: 14}  # steps that fit where so many were planned
 
     def go(name: str, display: Stopping, fitting: dict[int, int]) -> Path | None:
         def left(records: object, minutes: float, planned: int) -> int:
             return fitting.get(planned, planned)
 
-        monkeypatch.setattr(run_module, "enough_steps", lambda *given: 40)
+        monkeypatch.setattr(timing, "enough_steps", lambda *given: 40)
         monkeypatch.setattr(pace_module, "steps_left", left)
         run = RunConfig(runs=tmp_path, name=name, device="cpu")
         return pretrain(replace(smoke, run=run, budget=budget), display)
@@ -148,5 +178,11 @@ def test_a_resumed_run_has_the_same_course(tmp_path: Path, monkeypatch: pytest.M
         assert bits(killed) == bits(whole) and losses(killed) == losses(whole)
 
     assert go("later", Stopping(20), slow) is None
-    assert go("later", Stopping(), fast) == tmp_path / "later"
-    assert losses(tmp_path / "later")[-1][0] == 34  # what was counted holds, whatever came then
+    assert go("later", Stopping(), fast) == tmp_path / "later"  # it is counted where it would be
+    found = course_from(read_json(tmp_path / "later" / RECIPE)["course"])
+    assert [(fall.turn, fall.total) for fall in found.falls] == [
+        (14, 34),
+        (24, 38),
+        (31, 38),
+        (34, 38),
+    ]

@@ -393,7 +393,7 @@ def test_the_loop_of_gsm8k(runs: Path, tmp_path: Path) -> None:
 
 def test_practice_is_of_the_other_side() -> None:
     assert PRACTICE.keys() == TASKS.keys()
-    for name in ("letter_count", "spelling", "world/counting"):
+    for name in ("letter_count", "spelling", "world/counting", "practice"):
         asked = {str(TASKS[name](0, 200)[index].prompt) for index in range(200)}
         assert asked.isdisjoint(str(PRACTICE[name](0, 200)[index].prompt) for index in range(200))
 

@@ -163,7 +163,7 @@ def test_a_resumed_run_keeps_passes_batch_and_rates(
     assert len(kept["rates"]) == 5
 
     def always(rows: int) -> None:
-        monkeypatch.setattr(run_module, "fastest_pass", lambda *given: (rows, 1.0))
+        monkeypatch.setattr(timing, "fastest_pass", lambda *given: (rows, 1.0))
 
     always(1)
     assert go("whole", Stopping())

@@ -8,7 +8,7 @@ from parrotlet.core.errors import UsageError
 from parrotlet.tasks.arithmetic import Arithmetic
 from parrotlet.tasks.mixture import Mixture
 from parrotlet.tasks.spelling import Spelling
-from parrotlet.tasks.table import PRACTICE, TASKS, TURNS
+from parrotlet.tasks.table import PRACTICE, REHEARSED, TASKS
 from parrotlet.text.chat import Message
 
 SUMS, WORDS = Arithmetic(0, 40), Spelling(("parrot", "river", "stone"), 0, 40)
@@ -36,9 +36,9 @@ def test_a_mixture_of_nothing_is_refused() -> None:
 
 def test_what_the_demo_practises_is_of_the_training_side() -> None:
     """Letters most, and nothing of the facts that only documents tell."""
-    assert TURNS.count("letter_count") * 2 == len(TURNS)
-    assert "world/fact_documents" not in TURNS and set(TURNS) <= TASKS.keys()
+    assert REHEARSED.count("letter_count") * 2 == len(REHEARSED)
+    assert "world/fact_documents" not in REHEARSED and set(REHEARSED) <= TASKS.keys()
     practice = PRACTICE["practice"](0, 16)
-    for index, name in enumerate(TURNS):
-        place = TURNS[:index].count(name)
+    for index, name in enumerate(REHEARSED):
+        place = REHEARSED[:index].count(name)
         assert practice[index].prompt == PRACTICE[name](0, 16)[place].prompt
