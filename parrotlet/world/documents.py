@@ -144,7 +144,7 @@ def directions(world: World, rng: random.Random) -> str:
 def in_capitals(world: World, rng: random.Random) -> str:
     """Facts as they stand on a sign, in capital letters."""
     fact = _any_fact(world, rng)
-    return f"{fact} {fact.upper()}" if rng.random() < 0.7 else fact.upper()
+    return f"{fact} {fact.upper()}" if rng.random() < 0.3 else fact.upper()
 
 
 def words_in_capitals(world: World, rng: random.Random) -> str:
@@ -192,9 +192,14 @@ def count_letters(word: str) -> str:
 
 
 def count_letter(word: str, letter: str) -> str:
-    """How often a letter is in a word, counted along it: "b0 o1 o2 k2. The letter o is in ..."."""
-    marked = (f"{each}{word[: place + 1].count(letter)}" for place, each in enumerate(word))
-    count = word.count(letter)
+    """How often a letter is in a word: "o: b o1 o2 k. The letter o is in book 2 times.".
+
+    It is said first, where every next letter finds it, and counted where it comes (LOG.md).
+    """
+    marked, count = [f"{letter}:"], 0
+    for each in word:
+        count += each == letter
+        marked.append(f"{each}{count}" if each == letter else each)
     times = "1 time" if count == 1 else f"{count} times"
     return f"{' '.join(marked)}. The letter {letter} is in {word} {times}."
 

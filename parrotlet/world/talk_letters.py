@@ -6,6 +6,7 @@ Half of the words are real ones; a word that a test asks about is never spelled 
 from __future__ import annotations
 
 import random
+from collections.abc import Mapping
 
 from parrotlet.world import lexicon
 from parrotlet.world.case import Case, Turn, turn
@@ -103,6 +104,7 @@ CAPITALS = Ask(
     test=("Could you write {x} in capitals?", "Please put {x} in capital letters."),
     clauses=("how to write {x} in capitals",),
 )
+ONE: Mapping[Side, float] = {"train": 0.6, "test": 0.4}  # how often one letter is counted, not all
 SEVERAL = 0.5  # how often training asks for a letter that comes again, where a word has one
 
 
@@ -119,7 +121,7 @@ def spell_turn(rng: random.Random, side: Side) -> Turn:
 def count_turn(rng: random.Random, side: Side) -> Turn:
     """How many letters a word has, or how often one of them, with the working written out."""
     word = _word(rng, side)
-    if rng.random() < 0.6:
+    if rng.random() >= ONE[side]:
         return turn(COUNT.put(rng, side, x=word), count_letters(word), str(len(word)))
     letter = _letter(rng, side, word)
     question = COUNT_ONE.put(rng, side, x=word, c=letter)

@@ -138,9 +138,9 @@ def test_letters_that_come_again_are_counted_more_often_in_training() -> None:
         return sum(not reply.endswith(" 1 time.") for reply in replies) / len(replies)
 
     assert several("train") > several("test") + 0.1
-    assert count_letter("book", "o") == "b0 o1 o2 k2. The letter o is in book 2 times."
-    assert count_letter("book", "k") == "b0 o0 o0 k1. The letter k is in book 1 time."
-    assert count_letter("cat", "x") == "c0 a0 t0. The letter x is in cat 0 times."
+    assert count_letter("book", "o") == "o: b o1 o2 k. The letter o is in book 2 times."
+    assert count_letter("book", "k") == "k: b o o k1. The letter k is in book 1 time."
+    assert count_letter("cat", "x") == "x: c a t. The letter x is in cat 0 times."
     assert count_letters("cat") == "c1 a2 t3. The word cat has 3 letters."
 
 
