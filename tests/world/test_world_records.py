@@ -27,7 +27,7 @@ def texts(made: Document | Conversation) -> list[str]:
 
 def without_letters(text: str) -> str:
     """The text without letters that stand apart, with or without numbers, and their full stop."""
-    return re.sub(r"\b(?:[a-z]: )?[a-z]\d*(?: [a-z]\d*)+\b\. ?", "", text)
+    return re.sub(r"\b(?:[a-z]: )?[A-Za-z]\d*(?: [a-z]\d*)+\b\. ?", "", text)
 
 
 def test_kinds_have_names_of_their_own() -> None:
