@@ -117,7 +117,7 @@ RECIPES = {
             goal=TaskConfig(task="practice", held_out=100),
             rollout=RolloutConfig(questions=24, max_tokens=48),
             policy=PolicyConfig(scale="deviation", patience=10),
-            budget=BudgetConfig(steps=60, evaluate_every=1_000),
+            budget=BudgetConfig(steps=40, evaluate_every=1_000),
             optim=CAREFUL,
         ),
     ),

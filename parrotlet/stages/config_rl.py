@@ -18,8 +18,8 @@ class TaskConfig:
 
     task: str = "world/counting"
     """Name of a graded task: spelling, letter_count, arithmetic, gsm8k, world/counting and every
-    other ability of the embedded world, or practice: half letters, half manner, strangers, orders
-    and facts. Its training side is asked, its test side held out."""
+    other ability of the embedded world, or practice: half letters, half manner, facts, orders and
+    who it is. Its training side is asked, its test side held out."""
     task_data: Path | None = None
     """Of gsm8k: its folder, with train.jsonl and test.jsonl."""
     cases: int = 100_000

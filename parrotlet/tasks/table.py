@@ -33,11 +33,11 @@ REHEARSED = (
     "letter_count",
     "world/manner",
     "letter_count",
-    "world/unknown",
+    "world/fact",
     "letter_count",
     "world/system",
     "letter_count",
-    "world/fact",
+    "world/identity",
 )
 
 
