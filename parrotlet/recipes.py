@@ -99,7 +99,7 @@ RECIPES = {
             prompts=(
                 "Who are you?",
                 "What is 17 + 25?",
-                "How many letters are in parrot?",
+                "How many letters are in lantern?",
             ),
         ),
         dpo=DpoConfig(

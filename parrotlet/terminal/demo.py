@@ -58,7 +58,7 @@ EXCHANGES = (
     "Hello! Who are you?",
     "What is 23 + 58?",
     "My name is Nimo. What is my name?",
-    "How many letters are in parrot?",
+    "How many letters are in lantern?",
 )
 EVALUATION_SLOTS = 32  # conversations answered together
 # of each stage: its verb, what runs it, what takes the time, and what it does
