@@ -2,14 +2,14 @@
 
     python bench/reach.py --nanochat CHECKOUT --data FOLDER [--depth 4] [--steps 60] [--ours 120]
 
-parrotlet: `pretrain --arch swift` with the settings below, its length (--ours, in steps of
---our-batch tokens) fixed in advance. nanochat: its own model (all windows long), optimizer, rates
-and schedules as its base_train has and scales them, compiled, --steps steps of 16,384 tokens that
-parrotlet's tokenizer made, in its default precision or, with --bfloat16, in that; with --probe N,
-N steps of its default are timed beside that. Ours runs before and after the peer. Both are judged
-by one measure over the whole held-out side, in rows of --time tokens. Two clocks: training alone,
-and the whole process but for judging the peer (ours trains a tokenizer, tokenises and evaluates a
-part of the held-out side in it, the peer compiles).
+parrotlet: `pretrain --arch swift` with the settings below (with --ranks N under torchrun), its
+length (--ours, in steps of --our-batch tokens) fixed in advance. nanochat: its own model (all
+windows long), optimizer, rates and schedules as its base_train has and scales them, compiled,
+--steps steps of 16,384 tokens that parrotlet's tokenizer made, in its default precision or, with
+--bfloat16, in that; with --probe N, N steps of its default are timed beside that. Ours runs before
+and after the peer. Both are judged by one measure over the whole held-out side, in rows of --time
+tokens. Two clocks: training alone, and the whole process but for judging the peer (ours trains a
+tokenizer, tokenises and evaluates a part of the held-out side in it, the peer compiles).
 Prints a card, and one JSON line last.
 """
 
@@ -42,8 +42,11 @@ NAMES = ("embedding_lr", "unembedding_lr", "scalar_lr", "matrix_lr")
 
 def ours(options: argparse.Namespace, run: Path) -> dict[str, float]:
     """Train a swift; its bits per byte and seconds of training."""
+    launcher = [] if options.ranks == 1 else [
+        "torch.distributed.run", "--standalone", f"--nproc-per-node={options.ranks}", "-m",
+    ]  # fmt: skip
     command = [
-        sys.executable, "-m", "parrotlet", "pretrain", "--data", *map(str, options.data),
+        sys.executable, "-m", *launcher, "parrotlet", "pretrain", "--data", *map(str, options.data),
         "--runs", str(run.parent), "--name", run.name, "--arch", "swift",
         "--depth", str(options.depth), "--width", str(64 * options.depth),
         "--heads", str(options.depth), "--context", str(options.time),
@@ -186,6 +189,7 @@ def main() -> None:
     )
     parser.add_argument("--ours", type=int, default=120, help="steps of ours")
     parser.add_argument("--our-batch", type=int, default=4096, help="tokens in a step of ours")
+    parser.add_argument("--ranks", type=int, default=1, help="processes of ours, by torchrun")
     parser.add_argument("--flags", default="", help="more of ours, in one string")
     parser.add_argument("--repeats", type=int, default=2, help="runs of ours, around the peer's")
     parser.add_argument("--bfloat16", action="store_true", help="the peer's precision")

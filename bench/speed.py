@@ -11,7 +11,7 @@ a smear and a backout, swift a table of pairs, which is left out here. Both coun
 matrix products and attention. nanoGPT: its own model and AdamW, a step as in its train.py, compiled
 on a GPU as there; parrotlet: gpt2 with AdamW. Each system is a process of its own that is warmed up
 first and then takes a few steps at a time in turn with the others (A B C A B C); ours is the loop
-that every stage uses. Ratios are medians.
+that every stage uses, with --ranks N under torchrun, one thread a rank. Ratios are medians.
 --clock cpu counts processor time; with OMP_NUM_THREADS=1 that is fair on a busy machine.
 Prints a card, and one JSON line last.
 """
@@ -71,9 +71,12 @@ def our_steps(options: argparse.Namespace) -> Callable[[int], None]:
     from parrotlet.optim.schedule import make_schedule
     from parrotlet.train.loop import Learner, TrainState, train
     from parrotlet.train.losses import next_token
+    from parrotlet.train.parallel import process_group, wrap
 
     keep_memory()
     runtime = make_runtime(options.device)
+    with process_group(runtime):  # it lasts until the process ends
+        pass
     config, optim = our_config(options), our_optimizer(options)
     model = build_model(config, runtime.compute_dtype)
     model.init_weights(torch.Generator().manual_seed(0))
@@ -81,16 +84,20 @@ def our_steps(options: argparse.Namespace) -> Callable[[int], None]:
     if options.compile:
         compile_hidden(model)
     optimizers = build_optimizers(
-        model.named_parameters(), optim, fast_bfloat16=has_fast_bfloat16(runtime.device)
+        model.named_parameters(),
+        optim,
+        fast_bfloat16=has_fast_bfloat16(runtime.device),
+        ranks=runtime.world_size,
     )
-    state = TrainState(model, Learner(model, next_token), optimizers, runtime)
+    state = TrainState(model, wrap(Learner(model, next_token), runtime), optimizers, runtime)
     rows = max(1, options.micro // options.time)
 
     def stream() -> Iterator[list[Batch]]:
         for ids in batches(options):
+            mine = ids[runtime.rank :: runtime.world_size]
             yield [
                 Batch(tokens=part[:, :-1], targets=part[:, 1:], count=part[:, 1:].numel())
-                for part in ids.split(rows)
+                for part in mine.split(rows)
             ]
 
     reports = train(state, stream(), schedule=make_schedule(optim, 1000), clip=None)
@@ -182,23 +189,41 @@ def work(options: argparse.Namespace) -> None:
     makers = {"parrotlet": our_steps, "nanogpt": nanogpt_steps}
     take = makers.get(options.worker, nanochat_steps)(options)
     take(WARM_UP)
-    print("ready", flush=True)
-    for line in sys.stdin:
+    rank = int(os.environ.get("RANK", "0"))
+    if rank == 0:
+        print("ready", flush=True)
+    while count := asked(rank):
         begin = clock()
-        take(int(line))
-        print(json.dumps(clock() - begin), flush=True)
+        take(count)
+        if rank == 0:
+            print(json.dumps(clock() - begin), flush=True)
+
+
+def asked(rank: int) -> int:
+    """How many steps the next line of the input wants, told to every rank; 0 at its end."""
+    count = int(sys.stdin.readline() or 0) if rank == 0 else 0
+    if "RANK" not in os.environ:
+        return count
+    import torch
+
+    told = torch.tensor(count)
+    torch.distributed.broadcast(told, 0)
+    return int(told)
 
 
 class Worker:
     """A system in a process of its own."""
 
-    def __init__(self, system: str) -> None:
+    def __init__(self, system: str, ranks: int) -> None:
         environment = dict(os.environ, GOMP_SPINCOUNT=os.environ.get("GOMP_SPINCOUNT", "2000"))
         if system != "parrotlet":
             del environment["GOMP_SPINCOUNT"]  # which is ours to set, not part of theirs
         if system == "nanochat-bfloat16":
             environment["NANOCHAT_DTYPE"] = "bfloat16"
         command = [sys.executable, __file__, *sys.argv[1:], "--worker", system]
+        if system == "parrotlet" and ranks > 1:
+            launcher = ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={ranks}"]
+            command[1:1] = launcher
         pipe = subprocess.PIPE
         self.process = subprocess.Popen(
             command, env=environment, stdin=pipe, stdout=pipe, text=True
@@ -232,7 +257,7 @@ def compare(options: argparse.Namespace) -> dict[str, Any]:
     if options.nanochat and options.device == "cpu":
         peers.append("nanochat-bfloat16")  # on a GPU it is its default
     systems = ["parrotlet", *peers]
-    workers = {system: Worker(system) for system in systems}
+    workers = {system: Worker(system, options.ranks) for system in systems}
     speeds: dict[str, list[float]] = {system: [] for system in systems}
     for _ in range(options.rounds):
         for system, worker in workers.items():
@@ -264,6 +289,7 @@ def main() -> None:
     parser.add_argument("--peer-micro", type=int, default=16384, help="the same, of the peer")
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--compile", action="store_true", help="ours too")
+    parser.add_argument("--ranks", type=int, default=1, help="processes of ours, by torchrun")
     parser.add_argument("--steps", type=int, default=2, help="in a turn")
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall")
     parser.add_argument("--worker", choices=SYSTEMS, help=argparse.SUPPRESS)

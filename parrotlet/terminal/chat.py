@@ -50,6 +50,7 @@ class ChatSession:
         self.console = console
         self.system = None if config.system is None else repair(config.system)
         self.messages: tuple[Message, ...] = ()
+        self.full = False  # whether the conversation has outgrown the context, which is said once
         self.commands: dict[str, Callable[[str], None]] = {
             "/system": self.set_system,
             "/reset": self.reset,
@@ -124,7 +125,12 @@ class ChatSession:
         elif isinstance(piece, ToolResult):
             self.console.print(f"[dim] = {escape(piece.text)}⟩ ", end="")
         elif isinstance(piece, Dropped):
-            self.note(f"(the oldest {len(piece.messages)} messages no longer fit the context)")
+            if not self.full:
+                self.note(
+                    f"(the oldest {len(piece.messages)} messages no longer fit the context, and "
+                    "more will leave it: /reset begins anew)"
+                )
+            self.full = True
         elif isinstance(piece, Finish) and (why := self.why_cut(piece)):
             self.console.print(f" [dim]({why})[/dim]", end="")
 
@@ -138,12 +144,12 @@ class ChatSession:
     def set_system(self, text: str) -> None:
         """Change the system prompt; the conversation begins anew."""
         self.system = text or None
-        self.messages = ()
+        self.messages, self.full = (), False
         self.note("system prompt set" if text else "no system prompt")
 
     def reset(self, _: str) -> None:
         """Forget the conversation."""
-        self.messages = ()
+        self.messages, self.full = (), False
         self.note("the conversation is forgotten")
 
     def retry(self, _: str) -> None:

@@ -172,6 +172,7 @@ def _evaluate(
     if (directory / ABILITIES).exists():
         return
     console.rule(f"[bold]{number}. show: questions it has never seen", align="left")
+    say(console, f"{chosen.eval_cases} of each ability, beside the minutes of training")
     with _timed(directory, "evaluation"):
         loaded = load(directory, MachineConfig(device=config.device), slots=EVALUATION_SLOTS)
         with Counting("questions", console) as counting:
