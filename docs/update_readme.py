@@ -2,6 +2,7 @@
 
 python docs/update_readme.py --demo runs/demo
 python docs/update_readme.py --bench bench/results/train.json
+python docs/update_readme.py --speed bench/results
 python docs/update_readme.py --reach bench/results
 python docs/update_readme.py --infer bench/results
 python docs/update_readme.py --serve bench/results
@@ -52,6 +53,33 @@ def bench_lines(path: Path) -> list[str]:
         "- **Quick.** Time to nanoGPT's own final loss with its CPU recipe (tinyshakespeare, nats",
         "  per character over the whole validation split), whole processes from a cold start, on",
         f"  the same {found['cores']} cores, in turn (`python bench/train.py`):",
+        "",
+        *rows,
+    ]
+
+
+def speed_lines(folder: Path) -> list[str]:
+    """Tokens learned from in a second beside nanochat, from the JSON of each bench/speed.py."""
+    rows = [
+        "| shape of nanochat's | parrotlet | nanochat, its default | nanochat, bfloat16 |",
+        "|---|---|---|---|",
+    ]
+    for path in sorted(folder.glob("speed_*.json")):
+        found = json.loads(path.read_text().splitlines()[-1])
+        speeds, ratios = found["tokens_per_second"], found["ratios"]
+        median = {name: statistics.median(each) for name, each in speeds.items()}
+        theirs = " | ".join(
+            f"{median[name]:,.0f}: {ratios[name]:.2f} times it"
+            for name in ("nanochat", "nanochat-bfloat16")
+        )
+        rows.append(
+            f"| depth {found['depth']}, {found['tokens']:,} tokens a step | "
+            f"{median['parrotlet']:,.0f}, {found['ranks']} processes | {theirs} |"
+        )
+    assert len(rows) > 2, f"{folder} has no speed_*.json"
+    return [
+        "- **Quick to step.** Tokens a second of training at equal shape, swift under torchrun",
+        "  with a process a core, on the same 2 cores, in turn, medians (`python bench/speed.py`):",
         "",
         *rows,
     ]
@@ -216,6 +244,7 @@ def refusal_lines(path: Path) -> list[str]:
 BLOCKS: dict[str, tuple[Callable[[Path], list[str]], str]] = {
     "demo": (demo_lines, "runs/demo"),
     "bench": (bench_lines, "bench/results/train.json"),
+    "speed": (speed_lines, "bench/results"),
     "reach": (reach_lines, "bench/results"),
     "infer": (infer_lines, "bench/results"),
     "serve": (serve_lines, "bench/results"),
