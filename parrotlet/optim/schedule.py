@@ -67,7 +67,7 @@ def course_of(config: OptimizerConfig, total: int) -> Course:
 
 
 def course_from(kept: Mapping[str, Any]) -> Course:
-    """A course as recipe.json keeps it; before there were several falls it was a line of three."""
+    """A course as recipe.json keeps it; earlier versions kept the one fall beside the rise."""
     falls = kept.get("falls") or [{name: kept[name] for name in ("turn", "total")}]
     return Course(kept["rise"], tuple(Fall(**fall) for fall in falls))
 
