@@ -1,15 +1,16 @@
 """Time to nanochat's bits per byte, on the same tokens and cores.
 
     python bench/reach.py --nanochat CHECKOUT --data FOLDER [--depth 4] [--steps 60] [--ours 120]
+    bench/gpu/nanochat_reach.sh CHECKOUT FOLDER                     [the same on one GPU]
 
 parrotlet: `pretrain --arch swift` with the settings below (with --ranks N under torchrun), its
 length (--ours, in steps of --our-batch tokens) fixed in advance. nanochat: its own model (all
 windows long), optimizer, rates and schedules as its base_train has and scales them, compiled,
---steps steps of 16,384 tokens that parrotlet's tokenizer made, in its default precision or, with
---bfloat16, in that; with --probe N, N steps of its default are timed beside that. Ours runs before
-and after the peer. Both are judged by one measure over the whole held-out side, in rows of --time
-tokens. Two clocks: training alone, and the whole process but for judging the peer (ours trains a
-tokenizer, tokenises and evaluates a part of the held-out side in it, the peer compiles).
+--steps steps of --peer-batch tokens that parrotlet's tokenizer made, in its default precision or,
+with --bfloat16, in that; with --probe N, N steps of its default are timed beside that. Ours runs
+before and after the peer. Both are judged by one measure over the whole held-out side, in rows of
+--time tokens. Two clocks: training alone, and the whole process but for judging the peer (ours
+trains a tokenizer, tokenises and evaluates a part of the held-out side in it, the peer compiles).
 Prints a card, and one JSON line last.
 """
 
@@ -35,7 +36,6 @@ from parrotlet.data.streams import RowStream, evaluation_batches
 from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.train.checkpoint import find, load_model
 
-PEER_BATCH = 16_384  # tokens in a step, as its CPU recipe has them
 REFERENCE_BATCH, REFERENCE_DEPTH = 2**19, 12  # what its base_train scales its rates from
 NAMES = ("embedding_lr", "unembedding_lr", "scalar_lr", "matrix_lr")
 
@@ -52,14 +52,15 @@ def ours(options: argparse.Namespace, run: Path) -> dict[str, float]:
         "--heads", str(options.depth), "--context", str(options.time),
         "--vocab-size", str(options.vocab), "--validation-fraction", "0.02",
         "--steps", str(options.ours), "--batch-tokens", str(options.our_batch),
-        "--evaluate-every", "1000000", "--sample-seconds", "1e9", *options.flags.split(),
+        "--evaluate-every", "1000000", "--sample-seconds", "1e9", "--device", options.device,
+        *options.flags.split(),
     ]  # fmt: skip
     began = time.perf_counter()
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     whole = time.perf_counter() - began
     records = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     seconds = max(each["seconds"] for each in records if "seconds" in each)
-    shards, runtime = Shards.open(run / "data"), make_runtime("cpu")
+    shards, runtime = Shards.open(run / "data"), make_runtime(options.device)
     model = load_model(find(run), runtime)
     held = shards.validation
     batches = evaluation_batches(held, options.time, 8)
@@ -113,27 +114,35 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
         return int(counts["transformer_matrices"] + counts["lm_head"])
 
     torch.manual_seed(42)
-    model = make(options.depth).to_empty(device="cpu")
+    model = make(options.depth).to_empty(device=options.device)
     model.init_weights()
     begun = {name: value.clone() for name, value in model.state_dict().items()}
-    scale = math.sqrt(PEER_BATCH / REFERENCE_BATCH)
+    scale = math.sqrt(options.peer_batch / REFERENCE_BATCH)
     decay = known["weight_decay"] * scale * size(make(REFERENCE_DEPTH)) / size(model)
     rates = {name: known[name] * scale for name in NAMES}
     compiled: Any = torch.compile(model, dynamic=False)
     shards = Shards.open(run / "data")
-    rows = PEER_BATCH // options.time
+    rows = options.peer_batch // options.time
     stream: Iterator[list[Batch]] = RowStream(
-        tokens=shards.train, context=options.time, rows_per_step=rows, micro_rows=rows, seed=0
-    )(0)
-    first = next(stream)[0]
-    compiled(first.tokens, first.targets).backward()  # a whole step compiles, which is not timed
+        tokens=shards.train, context=options.time, rows_per_step=rows,
+        micro_rows=min(rows, options.peer_micro // options.time), seed=0,
+    )(0)  # fmt: skip
+
+    def learn(parts: list[Batch]) -> Any:
+        for part in parts:
+            tokens, targets = (x.to(options.device) for x in (part.tokens, part.targets))
+            loss = compiled(tokens, targets) / len(parts)
+            loss.backward()
+        return loss
+
+    learn(next(stream))  # a whole step compiles, which is not timed
     model.setup_optimizer(**rates, weight_decay=decay).step()
     model.zero_grad(set_to_none=True)
     model.load_state_dict(begun)
     optimizer = model.setup_optimizer(**rates, weight_decay=decay)
     began = time.perf_counter()
-    for step, (batch,) in zip(range(options.steps), stream, strict=False):
-        compiled(batch.tokens, batch.targets).backward()
+    for step, parts in zip(range(options.steps), stream, strict=False):
+        loss = learn(parts)
         rate, momentum, share = factors(step, options.horizon or options.steps, known)
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * rate
@@ -141,12 +150,14 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
                 group["momentum"], group["weight_decay"] = momentum, decay * share
         optimizer.step()
         model.zero_grad(set_to_none=True)
+        loss.item()  # waits for the device, as its loop does
     seconds = time.perf_counter() - began
     nats = 0.0
     with torch.no_grad():
         for batch in evaluation_batches(shards.validation, options.time, 8):
             targets = batch.targets.masked_fill(batch.targets == IGNORE, -1)  # as it calls them
-            losses = model(batch.tokens, targets, loss_reduction="none")
+            ids = batch.tokens.to(options.device)
+            losses = model(ids, targets.to(options.device), loss_reduction="none")
             nats += float(losses.double().sum())
     bits = nats / math.log(2) / shards.validation.num_bytes
     spent = time.perf_counter() - began - seconds
@@ -182,7 +193,10 @@ def main() -> None:
     parser.add_argument("--depth", type=int, default=4)
     parser.add_argument("--vocab", type=int, default=8192)
     parser.add_argument("--time", type=int, default=512, help="tokens in a row")
-    parser.add_argument("--steps", type=int, default=60, help="of the peer, of 16,384 tokens")
+    parser.add_argument("--steps", type=int, default=60, help="of the peer")
+    parser.add_argument("--peer-batch", type=int, default=16_384, help="tokens in a step of it")
+    parser.add_argument("--peer-micro", type=int, default=16_384, help="tokens in a pass of it")
+    parser.add_argument("--device", default="cpu")
     parser.add_argument(
         "--horizon", type=int, help="steps its schedule is for; as many as it takes"
     )

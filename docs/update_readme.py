@@ -107,8 +107,9 @@ def reach_lines(folder: Path) -> list[str]:
                 return "not measured" if reached else "not reached"
             return f"{ours:.0f} s of {theirs:.0f} s: {ours / theirs:.2f}"
 
+        batch = found.get("peer_batch", 16_384)
         rows.append(
-            f"| depth {found['depth']}, {found['steps']} x 16,384 tokens "
+            f"| depth {found['depth']}, {found['steps']} x {batch:,} tokens "
             f"| {peer['bits_per_byte']:.3f} "
             f"| {bits:.3f} after {found['ours']} x {found['our_batch']:,} tokens "
             f"| {share(seconds, peer['seconds'])} | {share(whole, process)} "
