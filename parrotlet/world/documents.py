@@ -142,10 +142,9 @@ def directions(world: World, rng: random.Random) -> str:
 
 
 def in_capitals(world: World, rng: random.Random) -> str:
-    """Facts as they stand on signs, in capital letters."""
-    facts = [_any_fact(world, rng) for _ in range(rng.randint(1, 3))]
-    small = f"{facts[0]} " if rng.random() < 0.3 else ""
-    return small + " ".join(facts).upper()
+    """Facts as they stand on a sign, in capital letters."""
+    fact = _any_fact(world, rng)
+    return f"{fact} {fact.upper()}" if rng.random() < 0.3 else fact.upper()
 
 
 def words_in_capitals(world: World, rng: random.Random) -> str:
