@@ -32,6 +32,8 @@ class Recipe:
     dpo: DpoConfig = field(default_factory=lambda: DpoConfig(start=Path("runs")))
     rl: RlConfig = field(default_factory=lambda: RlConfig(start=Path("runs")))
     eval_cases: int = 200  # of each ability, at the end of a demo
+    demo_minutes: float | None = None  # a whole demo in: fine-tuning is cut where steps are slow
+    later_steps: int = 0  # what comes beside it and after it takes as long as so many base steps
 
 
 BY_RULES = OptimizerConfig(
@@ -120,6 +122,8 @@ RECIPES = {
             budget=BudgetConfig(steps=40, evaluate_every=1_000),
             optim=CAREFUL,
         ),
+        demo_minutes=9.0,
+        later_steps=1_400,
     ),
     "smoke": Recipe(
         summary="every stage in seconds, to test that all of it runs; learns next to nothing",

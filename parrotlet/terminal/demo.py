@@ -28,6 +28,7 @@ from parrotlet.evals.timing import TooShort
 from parrotlet.evals.world import evaluate_tasks, evaluate_world
 from parrotlet.recipes import Recipe, recipe
 from parrotlet.stages.config_json import to_json
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.dpo import dpo
 from parrotlet.stages.pretrain import pretrain
 from parrotlet.stages.rl import rl
@@ -40,9 +41,11 @@ from parrotlet.terminal.demo_stages import (
     BASE,
     PRACTISED,
     PREFERRED,
+    TIMES,
     TUNED,
     StageConfig,
     directory_of,
+    kept_in_time,
     stages_of,
 )
 from parrotlet.terminal.load import load
@@ -52,7 +55,7 @@ from parrotlet.terminal.report import markdown_report, show_report
 from parrotlet.terminal.report_page import report_page
 from parrotlet.terminal.web import can_serve, web
 
-TIMES, ABILITIES, GAINS = "times.json", "abilities.json", "gains.json"
+ABILITIES, GAINS = "abilities.json", "gains.json"
 REPORT, PAGE = "report.md", "report.html"
 EXCHANGES = (
     "Hello! Who are you?",
@@ -129,6 +132,10 @@ def _train(
         if name == BASE:
             does += "your text" if demo.data else "the world's documents"
         console.rule(f"[bold]{number}. {does}", align="left")
+        if isinstance(config, SftConfig):
+            asked, config = config.budget.minutes, kept_in_time(demo, config)
+            if (left := config.budget.minutes) != asked:
+                say(console, f"steps are slow here now: for {left:.1f} minutes, not {asked:.1f}")
         band = band_of(to_json(config), verb)
         with _timed(directory, title, name), StageDisplay(verb, console, band=band) as display:
             try:

@@ -7,7 +7,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from parrotlet.core.errors import UsageError
-from parrotlet.core.rundir import STAGES
+from parrotlet.core.log import JsonLines
+from parrotlet.core.rundir import METRICS, RECIPE, STAGES, read_json
 from parrotlet.recipes import recipe
 from parrotlet.stages.config import BudgetConfig, RunConfig, run_name
 from parrotlet.stages.config_dpo import DpoConfig
@@ -16,6 +17,8 @@ from parrotlet.stages.config_rl import RlConfig
 from parrotlet.stages.config_sft import SftConfig
 from parrotlet.terminal.config import DemoConfig
 
+TIMES = "times.json"  # seconds by stage
+LEAST_SHARE = 0.5  # of the recipe's minutes of fine-tuning, however slow the machine is
 TALKS_FOR_WORDS = 2_000  # conversations that the tokenizer of a person's own text sees too
 BASE, TUNED, PREFERRED, PRACTISED = STAGES  # folders of the stages
 
@@ -56,6 +59,27 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
     preferred = replace(chosen.dpo, start=directory / TUNED, run=replace(run, name=PREFERRED))
     practised = replace(chosen.rl, start=directory / PREFERRED, run=replace(run, name=PRACTISED))
     return _budgeted(config, {BASE: base, TUNED: tuned, PREFERRED: preferred, PRACTISED: practised})
+
+
+def kept_in_time(config: DemoConfig, tuned: SftConfig) -> SftConfig:
+    """Fine-tuning for what the demo's time leaves it, and never for more than the recipe says.
+
+    What is to come after it is reckoned by what a step of pretraining took here. A demo that is
+    gone on with keeps what was decided.
+    """
+    directory, chosen = directory_of(config), recipe(config.recipe)
+    if config.data or config.minutes or not (chosen.demo_minutes and tuned.budget.minutes):
+        return tuned
+    begun = directory / TUNED / RECIPE
+    if begun.exists():
+        minutes = read_json(begun)["config"]["budget"]["minutes"]
+    else:
+        laps = [line for line in JsonLines(directory / BASE / METRICS) if "seconds" in line]
+        step = laps[-1]["seconds"] / laps[-1]["step"]
+        spent = sum(read_json(directory / TIMES).values()) + chosen.later_steps * step
+        left = max(chosen.demo_minutes - spent / 60, LEAST_SHARE * tuned.budget.minutes)
+        minutes = min(tuned.budget.minutes, left)
+    return replace(tuned, budget=_of_minutes(tuned.budget, minutes))
 
 
 def _budgeted(config: DemoConfig, stages: Mapping[str, StageConfig]) -> Mapping[str, StageConfig]:

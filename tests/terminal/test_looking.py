@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -12,13 +13,14 @@ import pytest
 from parrotlet.cli import main
 from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import read_json
+from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_json
 from parrotlet.evals.band import band_for
 from parrotlet.evals.curve import read_curves
 from parrotlet.evals.timing import LEAST_STEPS, enough_steps
+from parrotlet.stages.config_sft import SftConfig
 from parrotlet.stages.tokenizer import split_advice
 from parrotlet.terminal.config import DemoConfig
-from parrotlet.terminal.demo_stages import stages_of
+from parrotlet.terminal.demo_stages import BASE, TIMES, TUNED, kept_in_time, stages_of
 from parrotlet.train.checkpoint import find, load_tokenizer
 from parrotlet.world.entities import World
 from parrotlet.world.records import (
@@ -95,6 +97,28 @@ def test_half_of_the_time_is_for_reading_ones_own_files(folder: Path) -> None:
     assert [each.budget.minutes for each in own.values()] == pytest.approx([timed / 2] * 2)
     asked = stages_of(DemoConfig(data=(folder,), minutes=8.0))
     assert [each.budget.minutes for each in asked.values()] == [4.0, 4.0]
+
+
+@pytest.mark.parametrize(
+    ("step_seconds", "minutes"), [(0.02, 5.2), (0.08, 5.2), (0.15, 3.833), (9.0, 2.6)]
+)
+def test_a_demo_keeps_its_time_on_a_slow_machine(
+    tmp_path: Path, step_seconds: float, minutes: float
+) -> None:
+    config = DemoConfig(runs=tmp_path)
+    tuned = stages_of(config)[TUNED]
+    assert isinstance(tuned, SftConfig) and tuned.budget.minutes == 5.2
+    (tmp_path / "demo" / BASE).mkdir(parents=True)
+    line = {"step": 100, "seconds": 100 * step_seconds}
+    JsonLines(tmp_path / "demo" / BASE / METRICS).append(line)
+    write_json(tmp_path / "demo" / TIMES, {"pretraining": 90.0, "evaluation": 10.0})
+    kept = kept_in_time(config, tuned)
+    # 9 minutes, less what is spent and 1,400 such steps; from half of the recipe's to all of it
+    assert kept.budget.minutes == pytest.approx(minutes, abs=0.001)
+    assert kept_in_time(replace(config, minutes=3.0), tuned) == tuned
+    (tmp_path / "demo" / TUNED).mkdir()
+    write_json(tmp_path / "demo" / TUNED / RECIPE, {"config": {"budget": {"minutes": 4.5}}})
+    assert kept_in_time(config, tuned).budget.minutes == 4.5  # decided before it was stopped
 
 
 def test_it_is_asked_nothing_about_the_world(run: Path) -> None:
