@@ -4,13 +4,14 @@
     bench/gpu/nanochat_reach.sh CHECKOUT FOLDER                     [the same on one GPU]
 
 parrotlet: `pretrain --arch swift` with the settings below (with --ranks N under torchrun), its
-length (--ours, in steps of --our-batch tokens) fixed in advance. nanochat: its own model (all
-windows long), optimizer, rates and schedules as its base_train has and scales them, compiled,
---steps steps of --peer-batch tokens that parrotlet's tokenizer made, in its default precision or,
-with --bfloat16, in that; with --probe N, N steps of its default are timed beside that. Ours runs
-before and after the peer. Both are judged by one measure over the whole held-out side, in rows of
---time tokens. Two clocks: training alone, and the whole process but for judging the peer (ours
-trains a tokenizer, tokenises and evaluates a part of the held-out side in it, the peer compiles).
+length (--ours, in steps of --our-batch tokens) fixed in advance. nanochat: its own model (heads of
+64, as in its CPU recipe; all windows long), optimizer, rates and schedules as its base_train has
+and scales them, compiled, --steps steps of --peer-batch tokens that parrotlet's tokenizer made, in
+its default precision or, with --bfloat16, in that; with --probe N, N steps of its default are timed
+beside that. Ours runs before and after the peer. Both are judged by one measure over the whole
+held-out side, in rows of --time tokens. Two clocks: training alone, and the whole process but for
+judging the peer (ours trains a tokenizer, tokenises and evaluates a part of the held-out side in
+it, the peer compiles).
 Prints a card, and one JSON line last.
 """
 
@@ -32,7 +33,7 @@ from typing import Any
 from parrotlet.core.runtime import make_runtime
 from parrotlet.data.batch import IGNORE, Batch
 from parrotlet.data.shards import Shards
-from parrotlet.data.streams import RowStream, evaluation_batches
+from parrotlet.data.streams import RowStream, evaluation_batches, prefetch
 from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.train.checkpoint import find, load_model
 
@@ -99,6 +100,8 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
     from nanochat.gpt import GPT, GPTConfig
 
     known = settings(options.nanochat)
+    if options.device != "cpu":
+        torch.set_float32_matmul_precision("high")  # as it does there
 
     def make(depth: int) -> Any:
         with torch.device("meta"):
@@ -127,6 +130,7 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
         tokens=shards.train, context=options.time, rows_per_step=rows,
         micro_rows=min(rows, options.peer_micro // options.time), seed=0,
     )(0)  # fmt: skip
+    stream = prefetch(stream)
 
     def learn(parts: list[Batch]) -> Any:
         for part in parts:
@@ -135,11 +139,12 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
             loss.backward()
         return loss
 
-    learn(next(stream))  # a whole step compiles, which is not timed
+    loss = learn(next(stream))  # a whole step compiles, which is not timed
     model.setup_optimizer(**rates, weight_decay=decay).step()
     model.zero_grad(set_to_none=True)
     model.load_state_dict(begun)
     optimizer = model.setup_optimizer(**rates, weight_decay=decay)
+    loss.item()  # waits for the device
     began = time.perf_counter()
     for step, parts in zip(range(options.steps), stream, strict=False):
         loss = learn(parts)
@@ -150,7 +155,7 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
                 group["momentum"], group["weight_decay"] = momentum, decay * share
         optimizer.step()
         model.zero_grad(set_to_none=True)
-        loss.item()  # waits for the device, as its loop does
+        loss.item()  # as its loop does
     seconds = time.perf_counter() - began
     nats = 0.0
     with torch.no_grad():
@@ -213,6 +218,10 @@ def main() -> None:
     options = parser.parse_args()
     if options.probe and not options.bfloat16:
         parser.error("--probe times the default precision beside --bfloat16; give both")
+    if options.peer_batch % min(options.peer_batch, options.peer_micro):
+        parser.error("--peer-micro must divide --peer-batch: all passes of a step weigh the same")
+    if options.peer_batch % options.time or options.peer_micro % options.time:
+        parser.error("--time must divide --peer-batch and --peer-micro: they are whole rows")
     if options.worker:
         print(json.dumps(theirs(options, options.worker)))
         return

@@ -135,7 +135,7 @@ def _train(
         if isinstance(config, SftConfig):
             asked, config = config.budget.minutes, kept_in_time(demo, config)
             if (left := config.budget.minutes) != asked:
-                say(console, f"steps are slow here now: for {left:.1f} minutes, not {asked:.1f}")
+                say(console, f"to keep the demo's time: {left:.1f} minutes, not {asked:.1f}")
         band = band_of(to_json(config), verb)
         with _timed(directory, title, name), StageDisplay(verb, console, band=band) as display:
             try:

@@ -62,24 +62,23 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
 
 
 def kept_in_time(config: DemoConfig, tuned: SftConfig) -> SftConfig:
-    """Fine-tuning for what the demo's time leaves it, and never for more than the recipe says.
+    """Fine-tuning for the minutes that the demo's time leaves it: at most the recipe's.
 
     What is to come after it is reckoned by what a step of pretraining took here. A demo that is
-    gone on with keeps what was decided.
+    gone on with keeps what was decided. RunError for a file of the run that cannot be read.
     """
-    directory, chosen = directory_of(config), recipe(config.recipe)
-    if config.data or config.minutes or not (chosen.demo_minutes and tuned.budget.minutes):
+    directory, chosen, asked = directory_of(config), recipe(config.recipe), tuned.budget.minutes
+    if config.data or config.minutes or not (chosen.demo_minutes and asked):
         return tuned
     begun = directory / TUNED / RECIPE
     if begun.exists():
-        minutes = read_json(begun)["config"]["budget"]["minutes"]
+        left = read_json(begun)["config"]["budget"]["minutes"] or asked
     else:
         laps = [line for line in JsonLines(directory / BASE / METRICS) if "seconds" in line]
-        step = laps[-1]["seconds"] / laps[-1]["step"]
+        step = laps[-1]["seconds"] / laps[-1]["step"] if laps else 0.0
         spent = sum(read_json(directory / TIMES).values()) + chosen.later_steps * step
-        left = max(chosen.demo_minutes - spent / 60, LEAST_SHARE * tuned.budget.minutes)
-        minutes = min(tuned.budget.minutes, left)
-    return replace(tuned, budget=_of_minutes(tuned.budget, minutes))
+        left = max(chosen.demo_minutes - spent / 60, LEAST_SHARE * asked)
+    return replace(tuned, budget=_of_minutes(tuned.budget, min(asked, left)))
 
 
 def _budgeted(config: DemoConfig, stages: Mapping[str, StageConfig]) -> Mapping[str, StageConfig]:
