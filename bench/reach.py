@@ -93,35 +93,40 @@ def factors(step: int, steps: int, known: dict[str, float]) -> tuple[float, floa
     return rate, momentum, 0.5 * (1 + math.cos(math.pi * step / steps))
 
 
+def unmade(options: argparse.Namespace, depth: int) -> Any:
+    """nanochat's model of this depth, without its weights."""
+    import torch
+    from nanochat.gpt import GPT, GPTConfig
+
+    with torch.device("meta"):
+        return GPT(
+            GPTConfig(
+                sequence_len=options.time, vocab_size=options.vocab, n_layer=depth,
+                n_head=depth, n_kv_head=depth, n_embd=64 * depth, window_pattern="L",
+            )
+        )  # fmt: skip
+
+
+def size(model: Any) -> int:
+    """What its base_train counts of a model's weights."""
+    counts = model.num_scaling_params()
+    return int(counts["transformer_matrices"] + counts["lm_head"])
+
+
 def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
     """Train nanochat's model on the tokens of a run of ours."""
     sys.path.insert(0, str(options.nanochat))
     import torch
-    from nanochat.gpt import GPT, GPTConfig
 
     known = settings(options.nanochat)
     if options.device != "cpu":
         torch.set_float32_matmul_precision("high")  # as it does there
-
-    def make(depth: int) -> Any:
-        with torch.device("meta"):
-            return GPT(
-                GPTConfig(
-                    sequence_len=options.time, vocab_size=options.vocab, n_layer=depth,
-                    n_head=depth, n_kv_head=depth, n_embd=64 * depth, window_pattern="L",
-                )
-            )  # fmt: skip
-
-    def size(model: Any) -> int:
-        counts = model.num_scaling_params()
-        return int(counts["transformer_matrices"] + counts["lm_head"])
-
     torch.manual_seed(42)
-    model = make(options.depth).to_empty(device=options.device)
+    model = unmade(options, options.depth).to_empty(device=options.device)
     model.init_weights()
     begun = {name: value.clone() for name, value in model.state_dict().items()}
     scale = math.sqrt(options.peer_batch / REFERENCE_BATCH)
-    decay = known["weight_decay"] * scale * size(make(REFERENCE_DEPTH)) / size(model)
+    decay = known["weight_decay"] * scale * size(unmade(options, REFERENCE_DEPTH)) / size(model)
     rates = {name: known[name] * scale for name in NAMES}
     compiled: Any = torch.compile(model, dynamic=False)
     shards = Shards.open(run / "data")
@@ -157,6 +162,15 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
         model.zero_grad(set_to_none=True)
         loss.item()  # as its loop does
     seconds = time.perf_counter() - began
+    bits = judged(options, model, shards)
+    spent = time.perf_counter() - began - seconds
+    return {"bits_per_byte": bits, "seconds": seconds, "evaluating": spent}
+
+
+def judged(options: argparse.Namespace, model: Any, shards: Shards) -> float:
+    """Bits per byte of nanochat's model over the whole held-out side."""
+    import torch
+
     nats = 0.0
     with torch.no_grad():
         for batch in evaluation_batches(shards.validation, options.time, 8):
@@ -164,9 +178,7 @@ def theirs(options: argparse.Namespace, run: Path) -> dict[str, float]:
             ids = batch.tokens.to(options.device)
             losses = model(ids, targets.to(options.device), loss_reduction="none")
             nats += float(losses.double().sum())
-    bits = nats / math.log(2) / shards.validation.num_bytes
-    spent = time.perf_counter() - began - seconds
-    return {"bits_per_byte": bits, "seconds": seconds, "evaluating": spent}
+    return nats / math.log(2) / shards.validation.num_bytes
 
 
 def peer(options: argparse.Namespace, run: Path, *more: str, bfloat16: bool) -> dict[str, float]:
@@ -189,8 +201,8 @@ def default_seconds(options: argparse.Namespace, run: Path) -> float:
     return timed["seconds"] / options.probe * float(options.steps)
 
 
-def main() -> None:
-    """Ours, the peer, ours again; with --worker be the peer."""
+def arguments() -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nanochat", type=Path, required=True, help="a checkout")
     parser.add_argument("--data", type=Path, nargs="+", required=True)
@@ -222,6 +234,12 @@ def main() -> None:
         parser.error("--peer-micro must divide --peer-batch: all passes of a step weigh the same")
     if options.peer_batch % options.time or options.peer_micro % options.time:
         parser.error("--time must divide --peer-batch and --peer-micro: they are whole rows")
+    return options
+
+
+def main() -> None:
+    """Ours, the peer, ours again; with --worker be the peer."""
+    options = arguments()
     if options.worker:
         print(json.dumps(theirs(options, options.worker)))
         return

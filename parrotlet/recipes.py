@@ -32,8 +32,9 @@ class Recipe:
     dpo: DpoConfig = field(default_factory=lambda: DpoConfig(start=Path("runs")))
     rl: RlConfig = field(default_factory=lambda: RlConfig(start=Path("runs")))
     eval_cases: int = 200  # of each ability, at the end of a demo
-    demo_minutes: float | None = None  # a whole demo in: fine-tuning is cut where steps are slow
-    later_steps: int = 0  # what comes beside it and after it takes as long as so many base steps
+    # a whole demo's, set-up aside: fine-tuning gets less where steps are slow (LOG.md)
+    demo_minutes: float | None = None
+    later_steps: int = 0  # of pretraining that take as long as all that is not timed after it
 
 
 BY_RULES = OptimizerConfig(

@@ -15,6 +15,7 @@ from parrotlet.evals.curve import unit_of
 from parrotlet.evals.gains import gains
 from parrotlet.terminal.advice import title_of
 from parrotlet.terminal.copied import say
+from parrotlet.terminal.demo_stages import TIMES
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.train.checkpoint import find
@@ -94,7 +95,7 @@ def facts(directory: Path) -> list[str]:
         lines.append(
             f"{stage}: {checkpoint.step:,} steps, {units:,} {unit_of(stage)} learned from, {shown}"
         )
-    times = read_json(directory / "times.json")
+    times = read_json(directory / TIMES)
     total = sum(times.values())
     parts = ", ".join(f"{name} {duration(seconds)}" for name, seconds in times.items())
     return [*lines, f"time: {duration(total)} ({parts})"]

@@ -15,6 +15,7 @@ from parrotlet.evals.doctor import examine, summary
 from parrotlet.model.cost import num_parameters
 from parrotlet.terminal.advice import suggestions, title_of
 from parrotlet.terminal.charts import run_charts
+from parrotlet.terminal.demo_stages import TIMES
 from parrotlet.terminal.duration import duration
 from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.terminal.page import bar, facts, heading, note, page, pairs, shares
@@ -72,7 +73,7 @@ def _head(
     curves: list[Curve],
 ) -> list[str]:
     checkpoint = find(directory / curves[-1].name)
-    seconds = sum(read_json(directory / "times.json").values())
+    seconds = sum(read_json(directory / TIMES).values())
     tokens = sum(
         record["units"] for curve in curves if curve.verb != "dpo" for record in curve.records
     )
@@ -191,7 +192,7 @@ def _failures(abilities: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 
 def _times(directory: Path) -> list[str]:
-    times = read_json(directory / "times.json")
+    times = read_json(directory / TIMES)
     parts = {name: (seconds, duration(seconds)) for name, seconds in times.items()}
     return [heading("Where the time went"), shares(parts)]
 
