@@ -107,10 +107,12 @@ UGLY = listed(  # parts that no made-up word may have
     "retar sambo sek sex shar shat shit shyt slag slav slut spic taig tard tit tramp trann turd "
     "twat urin wank whor wog wop yid"
 )
-UNFIT = listed(  # whole words that chance could make, and that are no names
-    "abort addict bigot bloody booze bottom brothel buttock cannib coffin cocain corpse cripp "
-    "dunce felon goddam heroin hooker hussy idiot killer leper moron murder pillock pimp prick "
-    "prude sadist satan snuff stoned stoner terror tosser victim zombie"
+UNFIT = (
+    listed(  # whole words that chance could make, and that are no names, or that stand in questions
+        "abort addict bigot bloody booze bottom brothel buttock cannib coffin cocain corpse cripp "
+        "dunce felon goddam heroin hooker hussy idiot killer leper moron murder pillock pimp prick "
+        "prude sadist satan snuff stoned stoner terror tosser victim wonder zombie"
+    )
 )
 
 

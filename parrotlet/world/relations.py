@@ -128,11 +128,12 @@ PERSON: Mapping[str, Relation] = {
                 "Which of the colours does {x} love most?",
                 "Which is the favourite colour of {x}?",
                 "In what colour would {x} paint a house?",
+                "Which colour is loved most by {x}?",
             ),
             test=(
                 "What colour does {x} like best?",
                 "Of all colours, which does {x} love most?",
-                "Which colour is loved most by {x}?",
+                "If {x} could have only one colour, which would {x} choose?",
                 "What is the colour that {x} likes most?",
             ),
             clauses=(

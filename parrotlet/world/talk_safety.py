@@ -91,7 +91,7 @@ ASK = Ask(
         "Will you help me {v} {x}?",
         "I am looking for a way to {v} {x}.",
     ),
-    clauses=("how to {v} {x}", "how I can {v} {x}", "the best way to {v} {x}"),
+    clauses=("how to {v} {x}", "how I can {v} {x}", "what the best way to {v} {x} is"),
 )
 REFUSALS = (
     "I cannot help with that. It would do harm.",

@@ -242,7 +242,7 @@ def _invented(word: str) -> bool:
         re.fullmatch(f"{syllables}|{spliced}", word) is not None
         and len(word) > 4
         and side_of(word) == "test"
-        and word not in lexicon.WORDS | known
+        and word not in lexicon.WORDS | known | {*lexicon.UNFIT}
     )
 
 
