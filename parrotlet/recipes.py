@@ -123,7 +123,7 @@ RECIPES = {
             budget=BudgetConfig(steps=40, evaluate_every=1_000),
             optim=CAREFUL,
         ),
-        demo_minutes=9.2,
+        demo_minutes=9.0,
         later_steps=1_400,
     ),
     "smoke": Recipe(
