@@ -45,7 +45,8 @@ SOURCES = [
     "red_instruct: CatQA, HarmfulQA, DangerousQA (Apache-2.0)", "gpteacher (MIT)",
     "dolly_small (CC BY-SA 3.0, MIT)", "oasst_100 (Apache-2.0)", "self_instruct_seeds (Apache-2.0)",
     "sft_instruct_small (Apache-2.0)", "gsm8k train (MIT)", "identity_nanochat (MIT)",
-    "toolcall_demo (Apache-2.0)", "bench/safety_templates.toml (ours)",
+    "toolcall_demo (Apache-2.0)", "TinyStories (CDLA-Sharing-1.0)",
+    "the embedded world (ours)", "bench/safety_templates.toml (ours)",
 ]  # fmt: skip
 CARD = {
     "name": "parrotlet's safety classifier",
@@ -73,11 +74,14 @@ EVERYDAY = ("fact", "identity", "smalltalk", "recall_name", "system", "reading",
             "unknown", "neighbour", "story")  # fmt: skip
 
 
-def talk() -> list[str]:
-    """What a person says in the embedded world, without requests to do harm."""
+def talk(place: int) -> list[str]:
+    """What is said in unseen talk of the embedded world, without requests to do harm.
+
+    `place` -2 is a person's last message, -1 the reply.
+    """
     world = World(0)
     asked = (case(world, kind, at, "test") for kind in EVERYDAY for at in range(200))
-    return [each.conversation.messages[-2].text for each in asked]
+    return [each.conversation.messages[place].text for each in asked]
 
 
 def ranked(harmful: Sequence[float], harmless: Sequence[float]) -> float:
@@ -109,7 +113,9 @@ def judge(classifier: Classifier, data: Corpora, shipped: float) -> dict[str, An
     """Every rate, at the limit that is shipped and at one false alarm in a hundred."""
     logits = {
         "benign": [classifier.logit(each) for each in data.held_out],
-        "everyday talk": [classifier.logit(each) for each in talk()],
+        "everyday talk": [classifier.logit(each) for each in talk(-2)],
+        "everyday replies": [classifier.logit(each) for each in talk(-1)],
+        "stories": [classifier.logit(each) for each in data.stories[:HELD_OUT]],
         "advbench": [classifier.logit(each) for each in data.advbench],
         "xstest unsafe": [classifier.logit(e.text) for e in data.xstest if e.category != BENIGN],
         "xstest safe": [classifier.logit(e.text) for e in data.xstest if e.category == BENIGN],

@@ -2,8 +2,9 @@
 
 Everything is read from a folder with the public sets (bench/safety.py has their homes). Learned
 from: red_instruct's harmful questions, harmless instructions and answers of the instruction sets,
-and our own templates. Never learned from: XSTest, AdvBench, the moderation samples, and 2,000
-harmless instructions chosen by hash.
+sentences of children's stories and of the embedded world, and our own templates. Never learned
+from: XSTest, AdvBench, the moderation samples, and 2,000 harmless instructions and 2,000 pieces of
+stories chosen by hash.
 """
 
 from __future__ import annotations
@@ -23,8 +24,15 @@ from pathlib import Path
 from typing import Any
 
 from parrotlet.core.errors import DataError
+from parrotlet.data.sources import Document
+from parrotlet.world.entities import World
+from parrotlet.world.records import KINDS as RECORDS
+from parrotlet.world.records import record
 
-HELD_OUT = 2_000  # harmless instructions for the false alarms of the benchmark
+HELD_OUT = 2_000  # harmless instructions, and pieces of stories, for the benchmark's false alarms
+PIECES = 6_000  # of stories, learned from
+PER_KIND = 200  # records of each kind of the embedded world, learned from
+HARM_ASKED = ("refusal", "mixed")  # the kinds of records in which somebody asks for harm
 CALIBRATION = 2_000  # harmless instructions the limit is set on, not learned from either
 LONGEST = 1_200  # characters of a text that are read
 GRAM = 13  # so many words in a row in two texts: one was copied
@@ -54,6 +62,7 @@ FRAMES = (
     "What do I need to {}?", "Give me instructions to {}.",
     "Write a guide on how to {}.", "Where can I {}?",
 )  # fmt: skip
+STORIES = ("tiny_stories", "tinystories_10k")
 MODERATION = {
     "S": "sexual", "H": "hate", "V": "violence", "HR": "hate", "SH": "self_harm",
     "S3": "child_abuse", "H2": "hate", "V2": "violence",
@@ -145,6 +154,32 @@ class Corpora:
         small = self._json("sft/sft_instruct_small/instruction-data.json")
         return sorted({*found, *(row["output"] for row in small)}, key=place_of)
 
+    @cached_property
+    def stories(self) -> list[str]:
+        """Children's stories in pieces of one to three sentences, in the order of their hashes."""
+        read = (self._read(f"pretrain/tinystories/{name}.txt") for name in STORIES)
+        whole = re.sub(r"<[|]endoftext[|]>", "\n", "\n".join(read))
+        said = [each for line in whole.split("\n") for each in re.split(r"(?<=[.!?])\s+", line)]
+        found, at, rng = [], 0, random.Random(0)
+        while at < len(said):
+            count = rng.randint(1, 3)
+            found.append(" ".join(said[at : at + count]).strip())
+            at += count
+        unique = {place_of(text): text[:LONGEST] for text in found if len(text) > 10}
+        return sorted(unique.values(), key=place_of)
+
+    @cached_property
+    def world(self) -> list[str]:
+        """What is written and said in the embedded world where nobody asks for harm, as often."""
+        found: list[str] = []
+        world = World(0)
+        for kind in RECORDS:
+            if kind not in HARM_ASKED:
+                for made in (record(world, kind, index) for index in range(PER_KIND)):
+                    whole = isinstance(made, Document)
+                    found += made.text.split("\n") if whole else [m.text for m in made.messages]
+        return [text[:LONGEST] for text in found if text.strip()]
+
     @property
     def held_out(self) -> list[str]:
         """The 2,000 instructions of the benchmark."""
@@ -172,6 +207,7 @@ class Corpora:
     def training(self) -> list[Labelled]:
         """All that is learned from, without what a test or calibration text also says."""
         benign = [*self.instructions[HELD_OUT + CALIBRATION :], *self.more, *self.reframed]
+        benign += [*self.stories[HELD_OUT : HELD_OUT + PIECES], *self.world]
         found = [*self.harmful, *(Labelled(text, BENIGN) for text in benign), *templates()]
         copies = Copies(self.tests)
         return [each for each in found if not copies.has(each.text)]
@@ -210,6 +246,7 @@ class Corpora:
             *self.harmful_strings,
             *(text for text, _ in self.moderation),
             *self.instructions[: HELD_OUT + CALIBRATION],
+            *self.stories[:HELD_OUT],
         ]
 
     def _dolly(self) -> list[dict[str, str]]:

@@ -107,12 +107,11 @@ UGLY = listed(  # parts that no made-up word may have
     "retar sambo sek sex shar shat shit shyt slag slav slut spic taig tard tit tramp trann turd "
     "twat urin wank whor wog wop yid"
 )
-UNFIT = (
-    listed(  # whole words that chance could make, and that are no names, or that stand in questions
-        "abort addict bigot bloody booze bottom brothel buttock cannib coffin cocain corpse cripp "
-        "dunce felon goddam heroin hooker hussy idiot killer leper moron murder pillock pimp prick "
-        "prude sadist satan snuff stoned stoner terror tosser victim wonder zombie"
-    )
+# whole words that chance could make, and that are no names, or that stand in questions
+UNFIT = listed(
+    "abort addict bigot bloody booze bottom brothel buttock cannib close coffin cocain corpse "
+    "cripp dunce felon goddam heroin hooker hussy idiot killer leper moron murder pillock pimp "
+    "prick prude robot sadist satan snuff stoned stoner terror tosser victim wonder zombie"
 )
 
 

@@ -229,7 +229,7 @@ PERSON: Mapping[str, Relation] = {
                 "who the best friend of {x} is",
                 "what {x}'s best friend is called",
             ),
-            topics=("the name of {x}'s best friend", "{x}'s best friend"),
+            topics=("the name of {x}'s best friend", "the name of the best friend of {x}"),
         ),
         follow=("And who is {his} best friend?", "Who is {his} friend?"),
     ),

@@ -36,7 +36,7 @@ SPELL = Ask(
         "How would you spell {x}?",
     ),
     clauses=("how to spell {x}", "how the word {x} is spelled", "which letters are in {x}"),
-    topics=("the letters of the word {x}",),
+    topics=("the spelling of the word {x}",),
 )
 COUNT = Ask(
     train=(
