@@ -11,9 +11,11 @@ import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
-from torch.nn.attention.varlen import varlen_attn
 
 from parrotlet.model.config import SHORT
+
+if torch.version.cuda is not None:  # its import takes as long as PyTorch's own
+    from torch.nn.attention.varlen import varlen_attn
 
 BLOCK = 256  # queries at a time, at most, where attention is spelled out
 VARLEN = (torch.bfloat16, torch.float16)  # what the kernel of segment_attention takes

@@ -5,6 +5,8 @@ The kernel itself is of GPUs. Here it is played by one loop over the segments it
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 import torch.nn.functional as F
@@ -75,9 +77,12 @@ def test_segments_are_what_masks_say(
     calls = []
     monkeypatch.setattr(context, "has_varlen", lambda device: True)
     monkeypatch.setattr(context, "VARLEN", (torch.float32,))
-    monkeypatch.setattr(
-        context, "varlen_attn", lambda *given, **more: calls.append(given) or kernel(*given, **more)
-    )
+
+    def watched(*given: Any, **more: Any) -> Any:
+        calls.append(given)
+        return kernel(*given, **more)
+
+    monkeypatch.setattr(context, "varlen_attn", watched, raising=False)
     for expected, found in zip(masked, attended(), strict=True):
         assert torch.allclose(found, expected, atol=1e-5)
     assert len(calls) == 2
@@ -88,7 +93,11 @@ def test_whole_rows_need_no_segments(monkeypatch: pytest.MonkeyPatch) -> None:
     """Plain causal rows go to the kernel that is made for them; heads of odd widths to masks."""
     monkeypatch.setattr(context, "has_varlen", lambda device: True)
     monkeypatch.setattr(context, "VARLEN", (torch.float32,))
-    monkeypatch.setattr(context, "varlen_attn", lambda *given, **more: pytest.fail("asked for"))
+
+    def never(*given: Any, **more: Any) -> None:
+        pytest.fail("asked for")
+
+    monkeypatch.setattr(context, "varlen_attn", never, raising=False)
     ids = torch.zeros(ROWS, TIME, dtype=torch.long)
     whole, odd = torch.randn(ROWS, TIME, 2, 8), torch.randn(ROWS, TIME, 2, 20)
     CausalContext.of(ids).attend(0, whole, whole, whole, None)

@@ -172,8 +172,8 @@ def test_a_refusal_is_not_refused(text: str) -> None:
     ],
 )
 def test_everyday_sentences_pass(text: str) -> None:
-    assert load_filters().check("input", text).action == "allow"
-    assert load_filters().check("output", text).action == "allow"
+    assert default().check("input", text).action == "allow"
+    assert default().check("output", text).action == "allow"
 
 
 def test_unseen_talk_of_the_world_passes() -> None:
@@ -182,8 +182,10 @@ def test_unseen_talk_of_the_world_passes() -> None:
         for index in range(30):
             *_, asked, reply = case(world, ability, index, "test").conversation.messages
             said += 2
-            stopped += [t for t in (asked.text,) if load_filters().check("input", t).stops]
-            stopped += [t for t in (reply.text,) if load_filters().check("output", t).stops]
+            if default().check("input", asked.text).stops:
+                stopped.append(asked.text)
+            if default().check("output", reply.text).stops:
+                stopped.append(reply.text)
     assert len(stopped) <= 0.01 * said, stopped
 
 
