@@ -11,9 +11,10 @@ Run it to see a sample, and to write conversations to learn from:
     python examples/turned_round.py --write turned.jsonl
     parrotlet sft runs/demo --data turned.jsonl --minutes 1
 
-To make the kind part of the world, list the maker in TALKS of parrotlet/world/records.py and its
-grade in RULES of parrotlet/tasks/world_grades.py: `parrotlet world show`, the demo, its report and
-the tests that hold both sides apart then know it by its name.
+That shows whether it can be learned; who learns one thing alone forgets others. To keep them, make
+the kind part of the world: list the maker in TALKS of parrotlet/world/records.py and its grade in
+RULES of parrotlet/tasks/world_grades.py. `parrotlet world show`, the demo, its report and the tests
+that hold both sides apart then know it by its name.
 """
 
 from __future__ import annotations
