@@ -291,7 +291,7 @@ def test_a_policy_of_ones_own(tmp_path: Path) -> None:
 def test_never_torch() -> None:
     code = (
         "import sys; from parrotlet.safety.filters import load_filters\n"
-        "load_load_filters().check('input', 'hello')\n"
+        "load_filters().check('input', 'hello')\n"
         "assert 'torch' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
@@ -318,4 +318,4 @@ def test_a_verdict_needs_no_memory_of_others() -> None:
 @pytest.mark.parametrize("text", ["Why not?", "I love you", "Tell me more.", "hi", "bye", "end"])
 @pytest.mark.parametrize("direction", ["input", "output"])
 def test_a_few_letters_are_no_evidence(text: str, direction: Literal["input", "output"]) -> None:
-    assert load_load_filters().check(direction, text).action == "allow"
+    assert load_filters().check(direction, text).action == "allow"
