@@ -2,13 +2,14 @@
 
     python bench/safety.py [--data FOLDER] [--train]
 
-Learned from: red_instruct (github.com/declare-lab/red-instruct), the instruction sets named in
-the file's card, and bench/safety_templates.toml. Tested on, and never learned from: XSTest
-(github.com/paul-rottger/exaggerated-safety), AdvBench (github.com/llm-attacks/llm-attacks),
-OpenAI's moderation samples (github.com/openai/moderation-api-release) and 2,000 harmless
-instructions chosen by hash. That they are apart is checked first; where they are not, nothing is
-measured. --train fits the classifier anew and writes its file. Prints a card, and one JSON line
-last.
+Learned from: red_instruct (github.com/declare-lab/red-instruct), the instruction sets and stories
+named in the file's card, records of the embedded world, and bench/safety_templates.toml. Tested on,
+and never learned from: XSTest (github.com/paul-rottger/exaggerated-safety), AdvBench
+(github.com/llm-attacks/llm-attacks), OpenAI's moderation samples
+(github.com/openai/moderation-api-release), 2,000 harmless instructions and 2,000 pieces of stories
+chosen by hash, and the world's unseen talk. That they are apart is checked first; where they are
+not, nothing is measured. --train fits the classifier anew and writes its file. Prints a card, and
+one JSON line last.
 """
 
 from __future__ import annotations
@@ -25,8 +26,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from safety_apart import check_apart
 from safety_fit import digest, fit, write
-from safety_texts import BENIGN, HELD_OUT, Corpora, check_apart
+from safety_texts import BENIGN, HELD_OUT, Corpora
 
 from parrotlet.core.errors import ParrotletError
 from parrotlet.core.rundir import write_json

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import save
-from safety_texts import BENIGN, Labelled, place_of
+from safety_apart import place_of
+from safety_texts import BENIGN, Labelled
 
 from parrotlet.core.rundir import write_file
 from parrotlet.safety.classifier import FORMAT, STRETCH, Classifier

@@ -16,7 +16,7 @@ from parrotlet.train.checkpoint import find
 
 SCRIPT = Path(__file__).parent / "several_ranks.py"
 WATCHDOG = 240  # seconds; a hang, not a slow machine
-pytestmark = pytest.mark.timeout(times(1_200, 2_400, 36_000))
+pytestmark = pytest.mark.timeout(times(1_200, 2_400, 36_000))  # seconds, of a test
 STEPS = 6
 
 

@@ -44,7 +44,7 @@ from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import next_token
 
 WATCHDOG = 900
-pytestmark = pytest.mark.timeout(times(1_200, 2_400, 36_000))
+pytestmark = pytest.mark.timeout(times(1_200, 2_400, 36_000))  # seconds, of a test
 CPU = Runtime(device=torch.device("cpu"), compute_dtype=torch.float32)
 TOKENIZER = train_char(["hello world"])
 TRAIN = ["pretrain", "--recipe", "smoke", "--steps", "40", "--save-every", "3", "--device", "cpu"]
