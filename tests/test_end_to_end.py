@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -100,6 +101,22 @@ def test_a_killed_demo_goes_on_in_every_stage(runs: Path, tmp_path: Path) -> Non
     for stage in ("base", "sft", "dpo", "rl"):
         assert bits(tmp_path / "demo" / stage) == bits(runs / "demo" / stage), stage
     assert (tmp_path / "demo/gains.json").read_text() == (runs / "demo/gains.json").read_text()
+
+
+def test_a_demo_that_was_moved_goes_on(runs: Path, tmp_path: Path) -> None:
+    """Its last stage missing and the first folder gone: the others are done, and it ends alike."""
+    first, moved = tmp_path / "first/demo", tmp_path / "elsewhere/moved"
+    shutil.copytree(runs / "demo", first)
+    for each in ("abilities.json", "gains.json"):
+        (first / each).unlink()
+    shutil.rmtree(first / "rl")
+    moved.parent.mkdir()
+    first.rename(moved)
+    said = parrotlet("resume", moved)
+    assert all(f"moved/{stage} is done" in said for stage in ("base", "sft", "dpo"))
+    assert bits(moved / "rl") == bits(runs / "demo/rl")
+    report = (moved / "report.md").read_text()
+    assert "## What it got wrong" in report and "## What to try next" in report
 
 
 def test_samples_stream_and_repeat_with_a_seed(runs: Path) -> None:

@@ -161,7 +161,7 @@ def run_stage(
 def _keep_before(stage: Stage, model: Model, directory: Path, display: Display) -> None:
     """Say and keep what the model can do before the first step."""
     found = {name: round(value, 4) for name, value in stage.evaluate(model, StopFlag()).items()}
-    display.say("before: " + ", ".join(f"{name} {value}" for name, value in found.items()))
+    display.say("before: " + ", ".join(f"{k.replace('_', ' ')} {v:g}" for k, v in found.items()))
     settle(directory, {"before": found})
 
 

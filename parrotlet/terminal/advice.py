@@ -67,7 +67,7 @@ def suggestions(
 ) -> list[str]:
     """Sentences, the most useful first. `config` is the demo's, as in its recipe.json."""
     found = [
-        f"{each.name} in {curve.name}: {each.sentence}"
+        f"{each.name} in {curve.name}: {each.sentence}{_whose(each.sentence, curve)}"
         for curve in curves
         for each in examine(curve, band_of_curve(curve))
         if each.name not in OF_THE_MACHINE
@@ -75,7 +75,7 @@ def suggestions(
     minutes = sum((curve.config or {}).get("budget", {}).get("minutes") or 0 for curve in curves)
     falling = [each for each in map(_still_falling, curves) if each]
     if falling:
-        asked = ["parrotlet demo", *_own(config), f"--minutes {2 * minutes:g} --name longer"]
+        asked = ["parrotlet demo", *_own(config), f"--minutes {2 * minutes:.3g} --name longer"]
         more = " ".join(asked) if minutes else ""
         what = f": {more}" if more else " (--steps, --minutes)"
         where = " and ".join(falling)
@@ -87,6 +87,11 @@ def suggestions(
     if not config.get("data"):
         found.append("let it read your own text: parrotlet demo --data FOLDER --name mine")
     return found
+
+
+def _whose(sentence: str, curve: Curve) -> str:
+    """Which command takes the flags that are named: a demo takes its recipe's values."""
+    return f" (flags of `parrotlet {curve.verb}`, not of demo)" if "--" in sentence else ""
 
 
 def _own(config: Mapping[str, Any]) -> list[str]:

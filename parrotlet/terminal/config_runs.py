@@ -23,7 +23,7 @@ class WorldConfig:
     action: tyro.conf.Positional[Literal["show"]]
     """What to do: show."""
     kind: str | None = None
-    """One kind of record, or of --side test one ability; left out, every one."""
+    """One kind of record, or of --side test one ability; left out, all, each under its name."""
     count: int = 2
     """How many of each kind."""
     side: Side = "train"

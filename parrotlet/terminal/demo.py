@@ -20,6 +20,7 @@ from rich.console import Console
 from parrotlet.core.errors import RunError, UsageError
 from parrotlet.core.log import JsonLines
 from parrotlet.core.rundir import METRICS, RECIPE, read_json, write_file, write_json
+from parrotlet.core.runtime import detect_device
 from parrotlet.data.sources import open_sources
 from parrotlet.evals.band import band_of
 from parrotlet.evals.chat import GREEDY
@@ -45,8 +46,10 @@ from parrotlet.terminal.demo_stages import (
     TUNED,
     StageConfig,
     directory_of,
+    follow_a_move,
     kept_in_time,
     stages_of,
+    with_opening,
 )
 from parrotlet.terminal.load import load
 from parrotlet.terminal.own_text import DATA, look, remember_split
@@ -84,10 +87,14 @@ def demo(config: DemoConfig) -> int:
     directory = directory_of(config)
     chosen = recipe(config.recipe)
     stages = stages_of(config)
+    detect_device(config.device)  # before anything is written
     source = open_sources(config.data, column=config.column) if config.data else None
     _remember(directory, config)
+    follow_a_move(directory)
     if source is not None:
-        write_json(directory / DATA, look(source))
+        known = look(source)
+        write_json(directory / DATA, known)
+        stages = with_opening(stages, known["opening"])
     finished = _train(directory, config, stages, console)
     if not finished:
         say(console, f"stopped and saved; go on with: parrotlet resume {quoted(directory)}")
@@ -179,7 +186,7 @@ def _evaluate(
     if (directory / ABILITIES).exists():
         return
     console.rule(f"[bold]{number}. show: questions it has never seen", align="left")
-    say(console, f"{chosen.eval_cases} of each ability, beside the minutes of training")
+    say(console, f"{chosen.eval_cases} of each ability (not part of the training's minutes)")
     with _timed(directory, "evaluation"):
         loaded = load(directory, MachineConfig(device=config.device), slots=EVALUATION_SLOTS)
         with Counting("questions", console) as counting:

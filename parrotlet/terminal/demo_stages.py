@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 from parrotlet.core.errors import UsageError
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS, RECIPE, STAGES, read_json
+from parrotlet.core.rundir import METRICS, RECIPE, STAGES, read_json, write_json
 from parrotlet.recipes import recipe
 from parrotlet.stages.config import BudgetConfig, RunConfig, run_name
 from parrotlet.stages.config_dpo import DpoConfig
@@ -49,7 +50,7 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
                 vocab_size=config.vocab_size or base.text.vocab_size,
                 world_talk=TALKS_FOR_WORDS,
             ),
-            prompts=(),  # the model begins documents of its own: nobody knows what they are about
+            prompts=(),  # how the text begins is known when it is read
         )
         tuned = replace(tuned, data=replace(tuned.data, world_talk="general"))
         base, tuned = _half_each(base, tuned)
@@ -59,6 +60,22 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
     preferred = replace(chosen.dpo, start=directory / TUNED, run=replace(run, name=PREFERRED))
     practised = replace(chosen.rl, start=directory / PREFERRED, run=replace(run, name=PRACTISED))
     return _budgeted(config, {BASE: base, TUNED: tuned, PREFERRED: preferred, PRACTISED: practised})
+
+
+def with_opening(stages: Mapping[str, StageConfig], opening: str) -> Mapping[str, StageConfig]:
+    """The stages, pretraining asked on its way to go on from the opening of a person's text."""
+    base = stages[BASE]
+    assert isinstance(base, PretrainConfig)
+    return {**stages, BASE: replace(base, prompts=(opening, ""))}
+
+
+def follow_a_move(directory: Path) -> None:
+    """Where a demo was copied or moved, let each stage start from the one that lies here."""
+    for before, name in pairwise(STAGES):
+        path, start = directory / name / RECIPE, str((directory / before).absolute())
+        recipe = read_json(path) if path.exists() else None
+        if recipe and recipe["config"].get("start") != start:
+            write_json(path, {**recipe, "config": {**recipe["config"], "start": start}})
 
 
 def kept_in_time(config: DemoConfig, tuned: SftConfig) -> SftConfig:

@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from parrotlet.core.log import JsonLines
-from parrotlet.core.rundir import METRICS, SAMPLES, STAGES, read_json
-from parrotlet.evals.curve import unit_of
+from parrotlet.core.rundir import METRICS, RECIPE, SAMPLES, STAGES, read_json
+from parrotlet.evals.curve import read_curves, unit_of
 from parrotlet.evals.gains import gains
-from parrotlet.terminal.advice import title_of
+from parrotlet.terminal.advice import suggestions, title_of
 from parrotlet.terminal.copied import say
 from parrotlet.terminal.demo_stages import TIMES
 from parrotlet.terminal.duration import duration
@@ -21,6 +21,7 @@ from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.train.checkpoint import find
 from parrotlet.world.records import ABILITIES
 
+FAILURES = 2  # of each ability, in report.md; report.html has more
 ENDS = ("validation_loss", "bits_per_byte", "validation_accuracy", "pass_at_1")  # of a stage
 
 
@@ -122,5 +123,16 @@ def markdown_report(directory: Path) -> str:
         lines += ["", f"## What it said while learning: {stage}", ""]
         for record in JsonLines(directory / stage / SAMPLES):
             said = " ".join(record["text"].split()) or "(nothing)"
-            lines.append(f"- step {record['step']}, **{record['prompt'].strip()}** {said}")
+            prompt = record["prompt"].strip() or "(a document of its own)"
+            lines.append(f"- step {record['step']}, **{prompt}** {said}")
+    abilities = read_json(directory / "abilities.json")
+    lines += ["", "## What it got wrong", ""]
+    for name, score in abilities.items():
+        for each in score["failures"][:FAILURES]:
+            asked, said = (" ".join((each[key] or "").split()) for key in ("asked", "said"))
+            wanted = f" (wanted: {each['wanted']})" if each["wanted"] else ""
+            lines.append(f"- {title_of(name)}: **{asked}** {said or '(nothing)'}{wanted}")
+    lines += ["", "## What to try next", ""]
+    config = read_json(directory / RECIPE)["config"]
+    lines += [f"- {each}" for each in suggestions(config, abilities, read_curves(directory))]
     return "\n".join(lines) + "\n"

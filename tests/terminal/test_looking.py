@@ -74,6 +74,10 @@ def test_a_demo_on_own_files_reports_them(run: Path, folder: Path) -> None:
         assert "2 files, " in text and "bytes a token with a vocabulary of 400" in text
     known = json.loads((run / "data.json").read_text())
     assert f"{known['bytes'] / known['tokens']:.2f} bytes a token" in report
+    # and the model was asked to go on from how the text begins
+    first = (folder / "boat.txt").read_text().split()
+    assert known["opening"] == " ".join(first[:6])[:40]
+    assert f"**{known['opening']}**" in report and f"“{known['opening']} …”" in page
 
 
 def test_a_column_of_ones_own_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -256,7 +260,7 @@ def test_budgets_too_small_say_what_it_would_take(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert enough_steps(1.0, 2.0) == 30
-    with pytest.raises(UsageError, match=r"6 steps .* 100 steps take 17 minutes"):
+    with pytest.raises(UsageError, match=r"6 steps .* for 100 steps give --minutes 17"):
         enough_steps(1.0, 10.0)
     assert enough_steps(LEAST_STEPS / 60, 1.0) == LEAST_STEPS
     command = ["pretrain", "--recipe", "smoke", "--runs", tmp_path]
@@ -270,6 +274,9 @@ def test_seeds_that_cannot_be(capsys: pytest.CaptureFixture[str], tmp_path: Path
     for verb in (["demo", "--runs", tmp_path], ["pretrain", "--runs", tmp_path], ["world", "show"]):
         for seed in ("-1", str(2**63)):
             assert f"--seed {seed}" in said(capsys, *verb, f"--seed={seed}", status=2)
+    device = ["demo", "--runs", tmp_path, "--device", "tpu"]
+    assert "--device 'tpu'" in said(capsys, *device, status=2)
+    assert not list(tmp_path.iterdir())  # nothing is begun that cannot be
     assert main(["demo", "--seed", "one"]) == 2
     assert capsys.readouterr().err == "parrotlet: --seed one: that is not a whole number\n"
     assert main(["demo", "--minutes", "many"]) == 2
