@@ -1,8 +1,14 @@
-"""Optimizers: every parameter with its optimizer by role, and one state dict by parameter name."""
+"""Optimizers: every parameter with its optimizer by role, and one state dict by parameter name.
+
+PyTorch's own import its compiler at their first call, to tell it to leave them alone; that takes
+longer than PyTorch itself. Nothing here is compiled, so they are kept from it.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterable, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,6 +18,19 @@ from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.muon import Muon
 from parrotlet.optim.roles import by_role
 from parrotlet.optim.schedule import Rates
+
+for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+    _plain: Any = inspect.unwrap(getattr(torch.optim.Optimizer, name))
+    setattr(_plain, "__dynamo_disable", _plain)  # what torch._compile looks for before it imports
+
+
+class AdamW(torch.optim.AdamW):
+    """torch.optim.AdamW, its step without what surrounds it for the compiler."""
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update of every parameter that has a gradient."""
+        inspect.unwrap(torch.optim.AdamW.step)(self)
 
 
 class Optimizers:
@@ -122,5 +141,5 @@ def build_optimizers(
     ]
     if groups:
         betas = (config.beta1, config.beta2)
-        parts.append(torch.optim.AdamW(groups, betas=betas, eps=config.eps, fused=True))
+        parts.append(AdamW(groups, betas=betas, eps=config.eps, fused=True))
     return Optimizers(parts, {parameter: name for name, parameter in named})

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
 import pytest
 import torch
+from torch import nn
 
 from parrotlet.core.errors import CheckpointError
 from parrotlet.model.build import ARCHITECTURES, build_model
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.model import Model
-from parrotlet.optim.build import Optimizers, build_optimizers
+from parrotlet.optim.build import AdamW, Optimizers, build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.roles import by_role
 from parrotlet.optim.schedule import Rates
@@ -81,3 +88,36 @@ def test_state_of_another_model_is_refused() -> None:
     optimizers = optimizers_of(tiny("gpt2"))
     with pytest.raises(CheckpointError, match="elsewhere/momentum"):
         optimizers.load_state_tensors({"elsewhere/momentum": torch.zeros(2)})
+
+
+def test_adamw_is_torchs() -> None:
+    """The same numbers, rates that change on the way and several groups included."""
+    start = [torch.randn(5, 3), torch.randn(7)]
+    ours, theirs = ([nn.Parameter(each.clone()) for each in start] for _ in range(2))
+    options: dict[str, Any] = {"betas": (0.8, 0.95), "eps": 1e-10, "fused": True}
+    groups = [
+        [{"params": [a], "lr": 0.1, "weight_decay": 0.1}, {"params": [b]}]
+        for a, b in (ours, theirs)
+    ]
+    pair = AdamW(groups[0], **options), torch.optim.AdamW(groups[1], **options)
+    for step in range(5):
+        gradients = [torch.randn_like(each) for each in start]
+        for optimizer, parameters in zip(pair, (ours, theirs), strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = 0.05 / (step + 1)
+            for parameter, gradient in zip(parameters, gradients, strict=True):
+                parameter.grad = gradient.clone()
+            optimizer.step()
+            optimizer.zero_grad()
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_training_leaves_the_compiler_alone(tmp_path: Path) -> None:
+    """It takes longer to import than PyTorch, and what is trained eagerly has no use for it."""
+    code = """
+        import sys
+        from parrotlet.cli import main
+        main("pretrain --recipe smoke --steps 2 --device cpu --runs".split() + sys.argv[1:])
+        assert "torch" in sys.modules and "torch._dynamo" not in sys.modules
+    """
+    subprocess.run([sys.executable, "-c", dedent(code), str(tmp_path)], check=True, timeout=300)
