@@ -26,7 +26,7 @@ from parrotlet.model.layers import (
     rotate,
     rotation,
 )
-from parrotlet.model.swift import LOGIT_CAP, SHARPNESS, Swift, has_value_table, pair_rows
+from parrotlet.model.swift import SHARPNESS, Swift, has_value_table, pair_rows
 from parrotlet.optim.muon import NEWTON_SCHULZ, POLAR_EXPRESS, Coefficients, Muon, orthogonalise
 from parrotlet.optim.schedule import Rates
 
@@ -45,12 +45,12 @@ class Pieces:
     activation: str = "relu2"
     qk_norm: bool = True
     sharpness: float = SHARPNESS
-    cap: float | None = LOGIT_CAP
     zero_start: bool = True
     tied: bool = False
     pairs: bool = True  # a table of pairs of tokens is added before every block
     # swift has none of these; they are known from modded-nanogpt and nanochat
     factor_starts: bool = False  # stream 1.15 to 1.05, embedding 0.20 to 0.05, layer by layer
+    cap: float | None = None  # logits are kept below it by a tanh (Gemma 2, 2024)
     up_start: float = 1.0  # of the MLP's first matrix, as a share of the others' spread
     smear: bool = False  # the embedding before is mixed in, by a gate
     backout: bool = False  # a share of the middle of the stream is taken off at the end
@@ -331,8 +331,8 @@ VARIANTS: dict[str, Variant] = {
     "no table of pairs": out(pairs=False),
     "no norm of queries and keys": out(qk_norm=False),
     "queries and keys not times 1.2": out(sharpness=1.0),
-    "no cap of logits": out(cap=None),
-    "cap of logits 30 instead of 15": out(cap=30.0),
+    "logits capped at 15": put_in(cap=15.0),
+    "logits capped at 30": put_in(cap=30.0),
     "outputs not from zero": out(zero_start=False),
     "head tied, rate 0.01": replace(out(tied=True), optim={"embedding_lr": 0.01}),
     "head tied, rate 0.03": replace(out(tied=True), optim={"embedding_lr": 0.03}),

@@ -3,7 +3,7 @@
 The mathematics of parrotlet/model/swift.py with the same parameter names: norms without weights,
 rotary positions before the norm of queries and keys, squared ReLU, a row for the token itself added
 to the values of every other layer, the embedding added again before every block with a row for each
-pair of tokens, capped logits. Keys and values are cached; padding is masked. Not covered: training
+pair of tokens. Keys and values are cached; padding is masked. Not covered: training
 with checkpointed activations.
 """
 
@@ -20,7 +20,6 @@ from transformers.modeling_outputs import CausalLMOutputWithPast
 
 SHARPNESS = 1.2
 HASHES = (36_313, 27_191)
-LOGIT_CAP = 15.0
 
 
 class SwiftConfig(PretrainedConfig):  # type: ignore[misc]
@@ -240,7 +239,7 @@ class SwiftForCausalLM(PreTrainedModel, GenerationMixin):  # type: ignore[misc]
         for block in self.blocks:
             x = block(x, embedded, pairs, input_ids, turn, mask, past_key_values)
         x = norm(x, self.config.rms_norm_eps)[:, -logits_to_keep:]  # 0 keeps all
-        logits = LOGIT_CAP * torch.tanh(self.head(x) / LOGIT_CAP)
+        logits = self.head(x)
         loss = None
         if labels is not None:
             loss = self.loss_function(logits, labels, vocab_size=self.config.vocab_size, **others)

@@ -35,7 +35,7 @@ class Model(nn.Module, ABC):
 
     @abstractmethod
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
-        """Head (and softcap, where there is one), in compute_dtype; losses call it on chunks."""
+        """What the head says, in compute_dtype; losses call it on chunks."""
 
     @abstractmethod
     def init_weights(self, generator: torch.Generator) -> None:

@@ -3,9 +3,8 @@
 What differs from qwen3: norms without weights, also after the embedding; rotary positions before
 the norm of queries and keys; squared ReLU; every other layer's values have a row for the token
 itself added; the stream is scaled and the embedding added again before every block, with a row for
-each token and the one before it; logits are capped. Most of it is known from modded-nanogpt and
-nanochat; pieces from elsewhere say so below. LOG.md has what each piece is worth, and what did not
-earn its place.
+each token and the one before it. Most of it is known from modded-nanogpt and nanochat; pieces from
+elsewhere say so below. LOG.md has what each piece is worth, and what did not earn its place.
 """
 
 from __future__ import annotations
@@ -35,7 +34,6 @@ from parrotlet.model.model import Model
 
 SHARPNESS = 1.2  # of queries and of keys: normed ones could only give soft attention
 HASHES = (36_313, 27_191)  # of the token before and of the token, for a table of pairs
-LOGIT_CAP = 15.0  # Gemma 2 (2024) caps at 30
 
 
 def has_value_table(config: ModelConfig, layer: int) -> bool:
@@ -131,7 +129,7 @@ class Block(nn.Module):
 
 
 class Swift(Model):
-    """A normed embedding, a table of pairs, L blocks, a norm, a head of its own, capped logits."""
+    """A normed embedding, a table of pairs, L blocks, a norm, a head of its own."""
 
     def __init__(self, config: ModelConfig, compute_dtype: torch.dtype = torch.float32) -> None:
         super().__init__(config, compute_dtype)
@@ -155,7 +153,7 @@ class Swift(Model):
         return rms_norm(x, self.config.norm_eps)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:
-        return LOGIT_CAP * torch.tanh(self.head(hidden) / LOGIT_CAP)
+        return self.head(hidden)
 
     def init_weights(self, generator: torch.Generator) -> None:
         """What a block adds starts from 0, so the first step sees the embedding alone; other

@@ -84,7 +84,7 @@ def described(weights: dict[str, Tensor], ids: list[int]) -> Tensor:
         for t, x in enumerate(stream):
             up = torch.relu(part["mlp.up.weight"] @ normed(x)) ** 2
             stream[t] = x + part["mlp.down.weight"] @ up
-    return torch.stack([15 * torch.tanh(weights["head.weight"] @ normed(x) / 15) for x in stream])
+    return torch.stack([weights["head.weight"] @ normed(x) for x in stream])
 
 
 @pytest.mark.parametrize("rows", [97, 43 * 43], ids=["hashed", "every pair"])
@@ -96,11 +96,9 @@ def test_swift_is_its_description(rows: int) -> None:
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.3)
-        model.get_parameter("head.weight").mul_(4)
         ids = torch.randint(43, (1, 11), generator=generator)
         found = model(ids, CausalContext.of(ids))[0]
     expected = described(dict(model.state_dict()), ids[0].tolist())
-    assert expected.abs().max() > 5, "the cap was not tried"
     torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
 
 
