@@ -7,12 +7,13 @@ nanochat: its own model (all windows long, its advice without FlashAttention 3),
 as its base_train does, a step as there; on a CPU in its default precision and in bfloat16.
 parrotlet: swift of the same depth, width, heads, vocabulary, row and step. Differences of the two
 models: both add a table's row to the values of every other layer, nanochat's by gates; nanochat has
-a smear, a backout and a cap of its logits, swift a table of pairs, which is left out here. Both count the same FLOPs of
-matrix products and attention. nanoGPT: its own model and AdamW, a step as in its train.py, compiled
-on a GPU as there; parrotlet: gpt2 with AdamW. Each system is a process of its own that is warmed up
-first and then takes a few steps at a time in turn with the others (A B C A B C); ours is the loop
-that every stage uses, with --ranks N under torchrun, one thread a rank. Ratios are medians.
---clock cpu counts processor time; with OMP_NUM_THREADS=1 that is fair on a busy machine.
+a smear, a backout and a cap of its logits, swift a table of pairs, which is left out here. Both
+count the same FLOPs of matrix products and attention. nanoGPT: its own model and AdamW, a step as
+in its train.py, compiled on a GPU as there; parrotlet: gpt2 with AdamW. Each system is a process of
+its own that is warmed up first and then takes a few steps at a time in turn with the others (A B C
+A B C); ours is the loop that every stage uses, with --ranks N under torchrun, one thread a rank.
+Ratios are medians. --clock cpu counts processor time; with OMP_NUM_THREADS=1 that is fair on a busy
+machine.
 Prints a card, and one JSON line last.
 """
 

@@ -1,7 +1,8 @@
 """Optimizers: every parameter with its optimizer by role, and one state dict by parameter name.
 
 PyTorch's own import its compiler at their first call, to tell it to leave them alone; that takes
-longer than PyTorch itself. Nothing here is compiled, so they are kept from it.
+longer than PyTorch itself. Nothing here is compiled, so they are kept from it (a PyTorch built for
+CUDA has it imported before, by the attention of segments).
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ class AdamW(torch.optim.AdamW):
     """torch.optim.AdamW, its step without what surrounds it for the compiler."""
 
     @torch.no_grad()
-    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+    def step(self, closure: Any = None) -> Any:
         """One update of every parameter that has a gradient."""
-        inspect.unwrap(torch.optim.AdamW.step)(self)
+        return inspect.unwrap(torch.optim.AdamW.step)(self, closure)
 
 
 class Optimizers:

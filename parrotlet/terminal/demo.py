@@ -94,7 +94,7 @@ def demo(config: DemoConfig) -> int:
     if source is not None:
         known = look(source)
         write_json(directory / DATA, known)
-        stages = with_opening(stages, known["opening"])
+        stages = with_opening(directory, stages, known["opening"])
     finished = _train(directory, config, stages, console)
     if not finished:
         say(console, f"stopped and saved; go on with: parrotlet resume {quoted(directory)}")

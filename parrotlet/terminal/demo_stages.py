@@ -62,11 +62,17 @@ def stages_of(config: DemoConfig) -> Mapping[str, StageConfig]:
     return _budgeted(config, {BASE: base, TUNED: tuned, PREFERRED: preferred, PRACTISED: practised})
 
 
-def with_opening(stages: Mapping[str, StageConfig], opening: str) -> Mapping[str, StageConfig]:
-    """The stages, pretraining asked on its way to go on from the opening of a person's text."""
-    base = stages[BASE]
+def with_opening(
+    directory: Path, stages: Mapping[str, StageConfig], opening: str
+) -> Mapping[str, StageConfig]:
+    """The stages, pretraining asked on its way to go on from the opening of a person's text.
+
+    A demo that has begun keeps asking what it asked.
+    """
+    base, begun = stages[BASE], directory / BASE / RECIPE
     assert isinstance(base, PretrainConfig)
-    return {**stages, BASE: replace(base, prompts=(opening, ""))}
+    kept = read_json(begun)["config"]["prompts"] if begun.exists() else (opening, "")
+    return {**stages, BASE: replace(base, prompts=tuple(kept))}
 
 
 def follow_a_move(directory: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,19 +13,19 @@ from parrotlet.data.sources import FileSource, Skipped, skipped_lines
 from parrotlet.stages.tokenizer import bytes_per_character, split_advice
 
 DATA = "data.json"
-OPENING_WORDS, OPENING_CHARACTERS = 6, 40
 
 
 def look(source: FileSource) -> dict[str, Any]:
     """The files that are read and those that are not, how wide their characters are, and how the
-    first document begins: a model that has read it is asked to go on from there.
+    first document begins: the model is asked to go on from there.
     """
-    first = next(source.documents()).text
+    first = next(source.documents()).text.strip()
+    opening = re.match(r".{0,40}(?=\s|$)|.{0,40}", first, re.DOTALL)
     return {
         "files": len(source.files),
         "skipped": [{"path": str(each.path), "reason": each.reason} for each in source.skipped],
         "bytes_per_character": bytes_per_character(source),
-        "opening": " ".join(first.split()[:OPENING_WORDS])[:OPENING_CHARACTERS],
+        "opening": opening.group() if opening else "",
     }
 
 

@@ -21,6 +21,7 @@ from parrotlet.terminal.own_text import DATA, left_out, text_lines
 from parrotlet.train.checkpoint import find
 from parrotlet.world.records import ABILITIES
 
+SHOWN = ("before", "asked", "said", "wanted")  # of a failure
 FAILURES = 2  # of each ability, in report.md; report.html has more
 ENDS = ("validation_loss", "bits_per_byte", "validation_accuracy", "pass_at_1")  # of a stage
 
@@ -123,15 +124,18 @@ def markdown_report(directory: Path) -> str:
         lines += ["", f"## What it said while learning: {stage}", ""]
         for record in JsonLines(directory / stage / SAMPLES):
             said = " ".join(record["text"].split()) or "(nothing)"
-            prompt = record["prompt"].strip() or "(a document of its own)"
+            prompt = " ".join(record["prompt"].split()) or "(a document of its own)"
             lines.append(f"- step {record['step']}, **{prompt}** {said}")
     abilities = read_json(directory / "abilities.json")
     lines += ["", "## What it got wrong", ""]
     for name, score in abilities.items():
         for each in score["failures"][:FAILURES]:
-            asked, said = (" ".join((each[key] or "").split()) for key in ("asked", "said"))
-            wanted = f" (wanted: {each['wanted']})" if each["wanted"] else ""
-            lines.append(f"- {title_of(name)}: **{asked}** {said or '(nothing)'}{wanted}")
+            words = {key: " ".join(str(each.get(key) or "").split()) for key in SHOWN}
+            before, wanted = words["before"], words["wanted"]
+            lines.append(
+                f"- {title_of(name)}: {before and f'(after: {before}) '}**{words['asked']}** "
+                f"{words['said'] or '(nothing)'}{wanted and f' (wanted: {wanted})'}"
+            )
     lines += ["", "## What to try next", ""]
     config = read_json(directory / RECIPE)["config"]
     lines += [f"- {each}" for each in suggestions(config, abilities, read_curves(directory))]

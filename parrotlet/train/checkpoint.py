@@ -184,6 +184,7 @@ def _describe(path: Path) -> Checkpoint:
         about = json.loads((path / ABOUT).read_bytes())
         check_format(path / ABOUT, about.get("format"))
         config = ModelConfig.from_json(about["model"])
+        check_format(path / ABOUT, about["format"], config.arch)
         return Checkpoint(
             path=path, step=about["step"], stage=about["stage"], config=config, about=about
         )

@@ -9,7 +9,7 @@ from typing import Any
 
 from parrotlet.core.errors import CheckpointError, FormatError
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 COPY_AGAIN = "copy the checkpoint again, or name an older one"
 
@@ -64,10 +64,13 @@ def check_files(path: Path) -> None:
             )
 
 
-def check_format(path: Path, found: Any) -> None:
-    """Raise FormatError unless `found` is the version that is read here."""
-    if found != FORMAT:
+def check_format(path: Path, found: Any, arch: str = "") -> None:
+    """Raise FormatError unless `found` is a version that is read here.
+
+    Format 1 is the same, but for swift, which capped its logits then.
+    """
+    if found not in (1, FORMAT) or (found, arch) == (1, "swift"):
         raise FormatError(
-            f"{path} is of format {found!r}, and this parrotlet reads format {FORMAT}; "
-            "use the version that wrote it"
+            f"{path} is {arch and f'a {arch} '}of format {found!r}, and this parrotlet reads "
+            f"format {FORMAT}; use the version that wrote it"
         )

@@ -7,6 +7,7 @@ import logging
 import os
 import random
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from parrotlet.text.train import train_char
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.loop import Learner, TrainState, train
 from parrotlet.train.losses import next_token
+from parrotlet.train.manifest import check_format
 
 CPU = Runtime(device=torch.device("cpu"), compute_dtype=torch.float32)
 TOKENIZER = train_char(["hello world"])
@@ -151,8 +153,8 @@ def test_a_run_without_a_whole_checkpoint_never_begins_anew(saved: Path) -> None
 def test_a_whole_checkpoint_of_another_version_is_left_alone(saved: Path) -> None:
     path = checkpoints.steps_in(saved)[-1]
     manifest = json.loads((path / "manifest.json").read_text())
-    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 2}))
-    with pytest.raises(FormatError, match="format 2"):
+    (path / "manifest.json").write_text(json.dumps(manifest | {"format": 3}))
+    with pytest.raises(FormatError, match="format 3"):
         checkpoints.newest(saved, set_aside=True)
     assert len(checkpoints.steps_in(saved)) == 2
 
@@ -190,6 +192,16 @@ def test_other_formats_are_refused_by_number(saved: Path) -> None:
     (path / "manifest.json").write_text(json.dumps(manifest | {"format": 99}))
     with pytest.raises(CheckpointError, match="format 99"):
         checkpoints.verify(path)
+
+
+def test_a_swift_that_capped_its_logits_is_refused(tmp_path: Path) -> None:
+    for arch, refused in (("qwen3", False), ("swift", True)):
+        check = partial(check_format, tmp_path, 1, arch)
+        if refused:
+            with pytest.raises(FormatError, match="is a swift of format 1"):
+                check()
+        else:
+            check()
 
 
 def test_a_directory_that_is_no_checkpoint(tmp_path: Path) -> None:
