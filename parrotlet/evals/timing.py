@@ -114,7 +114,7 @@ def enough_steps(minutes: float, seconds: float) -> int:
         needed = USEFUL_STEPS * seconds / 60
         raise TooShort(
             f"{minutes:.2g} minutes are {steps} steps of this model on this machine, too few to "
-            f"learn anything: {USEFUL_STEPS} steps take {needed:.2g}; give more --minutes, or take "
-            "a smaller model or batch"
+            f"learn anything: {USEFUL_STEPS} steps take {needed:.2g} minutes; give more --minutes, "
+            "or take a smaller model or batch"
         )
     return steps

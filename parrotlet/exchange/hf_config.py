@@ -16,7 +16,7 @@ from parrotlet.core.rundir import read_json
 from parrotlet.model.config import ModelConfig
 
 CONFIG = "config.json"
-SWIFT = "parrotlet_swift"
+SWIFT = "parrotlet_swift2"  # without the 2 its logits were capped
 Number = TypeVar("Number", int, float)
 
 # fields that change the mathematics, with the values that are ours; the first is their default

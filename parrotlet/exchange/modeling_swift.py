@@ -25,7 +25,7 @@ HASHES = (36_313, 27_191)
 class SwiftConfig(PretrainedConfig):  # type: ignore[misc]
     """The shape of a swift."""
 
-    model_type = "parrotlet_swift"
+    model_type = "parrotlet_swift2"
 
     def __init__(
         self,

@@ -20,9 +20,10 @@ from parrotlet.optim.muon import Muon
 from parrotlet.optim.roles import by_role
 from parrotlet.optim.schedule import Rates
 
-for name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
-    _plain: Any = inspect.unwrap(getattr(torch.optim.Optimizer, name))
+for _name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
+    _plain: Any = inspect.unwrap(getattr(torch.optim.Optimizer, _name))
     setattr(_plain, "__dynamo_disable", _plain)  # what torch._compile looks for before it imports
+PLAIN_STEP: Any = inspect.unwrap(torch.optim.AdamW.step)
 
 
 class AdamW(torch.optim.AdamW):
@@ -31,7 +32,7 @@ class AdamW(torch.optim.AdamW):
     @torch.no_grad()
     def step(self, closure: Any = None) -> Any:
         """One update of every parameter that has a gradient."""
-        return inspect.unwrap(torch.optim.AdamW.step)(self, closure)
+        return PLAIN_STEP(self, closure)
 
 
 class Optimizers:

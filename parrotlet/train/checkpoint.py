@@ -182,9 +182,8 @@ def verify(path: Path) -> Checkpoint:
 def _describe(path: Path) -> Checkpoint:
     try:
         about = json.loads((path / ABOUT).read_bytes())
-        check_format(path / ABOUT, about.get("format"))
+        check_format(path / ABOUT, about.get("format"), about.get("model", {}).get("arch", ""))
         config = ModelConfig.from_json(about["model"])
-        check_format(path / ABOUT, about["format"], config.arch)
         return Checkpoint(
             path=path, step=about["step"], stage=about["stage"], config=config, about=about
         )

@@ -219,6 +219,9 @@ def test_what_to_try_next_follows_from_the_results() -> None:
     assert not any("--data FOLDER" in it for it in suggestions({"data": ["x"]}, abilities, []))
     steep = curve(steps=30)
     assert any("still falling" in each for each in suggestions({}, {}, [steep]))
+    jump = [each | ({"loss": 50.0} if each["step"] > 15 else {}) for each in steep.records]
+    first, *_ = suggestions({}, {}, [replace(steep, records=jump)])
+    assert "--matrix-lr" in first and first.endswith("(flags of `parrotlet pretrain`, not of demo)")
     timed = replace(steep, config={"budget": {"minutes": 3}})
     own = {"data": ["my files"], "column": "text", "vocab_size": None}
     more = next(each for each in suggestions(own, {}, [timed]) if "still falling" in each)
