@@ -177,15 +177,19 @@ def test_what_is_set_is_what_is_asked_for(chat: AppTest, api: Scripted, store: S
     chat.text_input(key="set-seed").set_value("11")
     chat.toggle(key="set-tools").set_value(False).run()
     chat.chat_input[0].set_value("say hello").run()
-    run_until(chat, lambda: bool(api.asked))
+
+    def finished() -> list[str]:
+        said = store.tree(store.talks()[0].id).values()
+        return [each.facts["finish"] for each in said if each.text == "hello" and each.facts]
+
+    run_until(chat, lambda: bool(finished()))
     asked = api.asked[-1]
     assert asked["messages"][-1]["content"] == "say hello"
     assert asked["messages"][0] == {"role": "system", "content": "Be brief."}
     wanted = {"temperature": 0.5, "top_k": 7, "min_p": 0.1, "seed": 11, "tool_choice": "none",
               "model": "tuned", "truncation": "auto", "max_tokens": 256}  # fmt: skip
     assert wanted.items() <= asked.items()
-    replies = [each for each in store.tree(store.talks()[0].id).values() if each.text == "hello"]
-    assert [each.facts["finish"] for each in replies if each.facts] == ["stop"]
+    assert finished() == ["stop"]
 
 
 def test_a_seed_that_is_no_number_is_told(chat: AppTest) -> None:
