@@ -28,6 +28,7 @@ from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokeni
 FLOAT32_BYTES = 4
 SHARE = 2  # caches take at most one part in so many of what the weights leave
 FEW = 32  # answers at once: more are faster in bfloat16 than packed as float16
+CHUNK = 256  # tokens of prompts read in a step: who is answered meanwhile waits for them
 LEAST = 256  # tokens a context is not made shorter than
 log = get_logger("engine")
 
@@ -43,15 +44,20 @@ class Loaded:
 
 
 def load(
-    source: Path | Checkpoint, machine: MachineConfig, *, slots: int = 1, length: int | None = None
+    source: Path | Checkpoint,
+    machine: MachineConfig,
+    *,
+    slots: int = 1,
+    length: int | None = None,
+    chunk: int = CHUNK,
 ) -> Loaded:
     """The newest checkpoint of a run (or the one named), verified and loaded.
 
-    `length`: the most tokens that a prompt and its answer will have. UsageError where memory is too
-    small, or --context longer than the model's.
+    `length`: the most tokens that a prompt and its answer will have. `chunk`: how many of prompts
+    are read in a step. UsageError where memory is too small, or --context longer than the model's.
     """
     checkpoint = find(source) if isinstance(source, Path) else source
-    return load_several([checkpoint], machine, slots=slots, length=length)[0]
+    return load_several([checkpoint], machine, slots=slots, length=length, chunk=chunk)[0]
 
 
 def load_several(
@@ -60,20 +66,22 @@ def load_several(
     *,
     slots: int,
     length: int | None = None,
+    chunk: int = CHUNK,
 ) -> list[Loaded]:
     """Several at once, each with as many slots; UsageError, before any is loaded, as in `load`."""
     runtime = make_runtime(machine.device, machine.dtype)
     bound = _bound(checkpoints, machine, runtime, slots, length)
-    return [_load(each, machine, runtime, slots, bound) for each in checkpoints]
+    return [_load(each, machine, runtime, (slots, bound, chunk)) for each in checkpoints]
 
 
 def _load(
-    checkpoint: Checkpoint, machine: MachineConfig, runtime: Runtime, slots: int, bound: int
+    checkpoint: Checkpoint, machine: MachineConfig, runtime: Runtime, size: tuple[int, int, int]
 ) -> Loaded:
+    slots, bound, chunk = size
     model = load_model(checkpoint, runtime)
     length = min(bound, model.config.context)
     packing = packing_of(machine, runtime, slots)
-    engine = Engine(model, slots=slots, length=length, quantize=packing)
+    engine = Engine(model, slots=slots, length=length, prefill_chunk=chunk, quantize=packing)
     tokenizer = load_tokenizer(checkpoint)
     if packing is not None and machine.quantize != "auto":
         log.warning(

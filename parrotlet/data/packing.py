@@ -1,5 +1,8 @@
 """Conversations into rows of one length: best fit, nothing cut, nothing lost, computed once.
 
+Short conversations cross no half, quarter and so on of a row: attention can then be computed apart
+in each, which costs less (model/context.py).
+
 A rendered conversation of n ids takes n - 1 places of a row: inputs ids[:-1], targets ids[1:]; the
 last id is never an input because nothing follows it. Rows say by segment numbers which places
 belong together; attention must stay inside a segment. The padding is a segment too, number 0,
@@ -10,7 +13,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -31,17 +34,27 @@ from parrotlet.data.batch import IGNORE, Batch
 from parrotlet.text.chat import Rendered
 
 KIND, VERSION = "packed rows", 1
+LEAST_PIECE = 64  # of a row that short items have to themselves
 ARRAYS = ("tokens", "targets", "segments", "counts")
 
 
-def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+@dataclass(frozen=True)
+class Bin:
+    """Items that lie in one piece of a row."""
+
+    capacity: int
+    members: list[int] = field(default_factory=list)
+
+
+def pack(lengths: Sequence[int], capacity: int, least: int | None = None) -> list[Bin]:
     """Indices of `lengths` in bins of at most `capacity`, by best-fit decreasing.
 
     The longest first, each into the fullest bin that still has room; ties go by index, so the
-    answer is a function of the arguments. Never needs more than 11/9 of the fewest bins plus 4
-    (Johnson et al. 1974). Raises DataError for a length that no bin can hold.
+    answer is a function of the arguments. With `least`, a new bin is halved as often as its first
+    item still fits, down to that. Without, never more than 11/9 of the fewest bins plus 4 are
+    needed (Johnson et al. 1974). Raises DataError for a length that no bin can hold.
     """
-    bins: list[list[int]] = []
+    bins: list[Bin] = []
     rooms: list[int] = []  # the different amounts of room there are, ascending
     with_room: dict[int, list[int]] = {}  # bins by room, the last one is used first
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -53,19 +66,26 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
             )
         found = bisect_left(rooms, length)
         if found == len(rooms):
-            room, chosen = capacity, len(bins)
-            bins.append([])
+            room, chosen = _halved(capacity, max(length, least or capacity)), len(bins)
+            bins.append(Bin(room))
         else:
             room = rooms[found]
             chosen = with_room[room].pop()
             if not with_room[room]:
                 del with_room[room], rooms[found]
-        bins[chosen].append(index)
+        bins[chosen].members.append(index)
         if room - length not in with_room:
             with_room[room - length] = []
             insort(rooms, room - length)
         with_room[room - length].append(chosen)
     return bins
+
+
+def _halved(capacity: int, least: int) -> int:
+    """The capacity, halved as long as it is even and its half is no less than `least`."""
+    while capacity % 2 == 0 and capacity // 2 >= least:
+        capacity //= 2
+    return capacity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,23 +155,42 @@ def pack_rows(items: Sequence[Rendered], context: int) -> PackedRows:
                 f"conversation {index} has {len(item.ids)} tokens, and a row of {context} takes "
                 f"2 to {context + 1}: shorten it, leave it out or set a longer context"
             )
-    return lay_out(pack([len(item.ids) - 1 for item in items], context), items, context)
+    bins = pack([len(item.ids) - 1 for item in items], context, LEAST_PIECE)
+    return lay_out(bins, items, context)
 
 
-def lay_out(rows: Sequence[Sequence[int]], items: Sequence[Rendered], context: int) -> PackedRows:
-    """Rows of `context` places that hold the items of these numbers, one after the other."""
+def lay_out(bins: Sequence[Bin], items: Sequence[Rendered], context: int) -> PackedRows:
+    """Rows of `context` places that hold the bins' items, one after the other in each bin.
+
+    Bins of one capacity lie side by side, the largest in the first rows.
+    """
+    rows: list[list[Bin]] = []
+    for capacity in sorted({each.capacity for each in bins}, reverse=True):
+        same, beside = [each for each in bins if each.capacity == capacity], context // capacity
+        rows += [same[first : first + beside] for first in range(0, len(same), beside)]
     tokens = np.zeros((len(rows), context), dtype=np.int32)
     targets = np.full((len(rows), context), IGNORE, dtype=np.int32)
     segments = np.zeros((len(rows), context), dtype=np.int32)
-    for row, members in enumerate(rows):
-        first = 0
-        for number, member in enumerate(members, start=1):
-            ids = np.asarray(items[member].ids, dtype=np.int32)
-            mask = np.asarray(items[member].mask, dtype=bool)
-            place = slice(first, first + len(ids) - 1)
-            tokens[row, place] = ids[:-1]
-            targets[row, place] = np.where(mask[1:], ids[1:], IGNORE)
-            segments[row, place] = number
-            first = place.stop
+    for row, number, first, member in _places(rows, items):
+        ids = np.asarray(items[member].ids, dtype=np.int32)
+        mask = np.asarray(items[member].mask, dtype=bool)
+        place = slice(first, first + len(ids) - 1)
+        tokens[row, place] = ids[:-1]
+        targets[row, place] = np.where(mask[1:], ids[1:], IGNORE)
+        segments[row, place] = number
     counts = (targets != IGNORE).sum(axis=1, dtype=np.int64)
     return PackedRows(tokens=tokens, targets=targets, segments=segments, counts=counts)
+
+
+def _places(
+    rows: Sequence[Sequence[Bin]], items: Sequence[Rendered]
+) -> Iterator[tuple[int, int, int, int]]:
+    """(row, number in it, first place, item) of every item."""
+    for row, beside in enumerate(rows):
+        number = 0
+        for index, each in enumerate(beside):
+            first = index * each.capacity
+            for member in each.members:
+                number += 1
+                yield row, number, first, member
+                first += len(items[member].ids) - 1

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from parrotlet.core.errors import DataError
 from parrotlet.data import arrays
 from parrotlet.data.batch import Batch
-from parrotlet.data.packing import PackedRows, lay_out, pack
+from parrotlet.data.packing import LEAST_PIECE, Bin, PackedRows, lay_out, pack
 from parrotlet.data.preferences import Pair
 from parrotlet.text.chat import Conversation, Message, Rendered, render, render_prompt
 from parrotlet.text.tokenizer import Tokenizer
@@ -96,11 +96,11 @@ def pack_pairs(pairs: Sequence[RenderedPair], context: int) -> PackedRows:
     """
     lengths = [len(chosen.ids) + len(rejected.ids) - 2 for chosen, rejected in pairs]
     row = min(2 * context, max(context, -(-max(lengths) // ROUND) * ROUND))
-    members = [
-        [side for pair in row_pairs for side in (2 * pair, 2 * pair + 1)]
-        for row_pairs in pack(lengths, row)
+    bins = [
+        Bin(each.capacity, [side for pair in each.members for side in (2 * pair, 2 * pair + 1)])
+        for each in pack(lengths, row, LEAST_PIECE)
     ]
-    return lay_out(members, [side for pair in pairs for side in pair], row)
+    return lay_out(bins, [side for pair in pairs for side in pair], row)
 
 
 def save_reference(directory: Path, reference: NDArray[Any], key: str) -> None:

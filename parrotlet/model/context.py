@@ -5,6 +5,7 @@ CausalContext is for whole rows (training, evaluation); cache.py has the one tha
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import Protocol, cast, runtime_checkable
 
 import torch
@@ -17,6 +18,7 @@ from parrotlet.model.config import SHORT
 if torch.version.cuda is not None:  # its import takes as long as PyTorch's own
     from torch.nn.attention.varlen import varlen_attn
 
+LEAST_BLOCK = 64  # a CPU gains little from attention over fewer tokens apart
 BLOCK = 256  # queries at a time, at most, where attention is spelled out
 VARLEN = (torch.bfloat16, torch.float16)  # what the kernel of segment_attention takes
 
@@ -54,9 +56,12 @@ class CausalContext:
         self.positions = index if starts is None else index - starts
         self.previous = left if starts is None else torch.where(index == starts, ids, left)
         self._starts = starts
-        self._masks: dict[int | None, Tensor] = {}
+        self._masks: dict[int | None, list[Tensor]] = {}
         segmented = starts is not None and has_varlen(ids.device)
         self._borders = self._find_borders() if segmented else None  # here: it waits for the GPU
+        self._runs = [(len(ids), ids.shape[1])]
+        if starts is not None and ids.device.type == "cpu":
+            self._runs = block_runs(starts)
 
     @classmethod
     def of(
@@ -94,8 +99,20 @@ class CausalContext:
         if self._borders is not None and q.dtype in VARLEN and fits_varlen(q.shape[3]):
             return segment_attention(q, k, v, self._borders, window)
         if window not in self._masks:  # made by the first layer, shared by the others
-            self._masks[window] = self._mask(window, q.dtype)
-        return softmax_attention(q, k, v, self._masks[window])
+            self._masks[window] = [
+                segment_mask(each, window, q.dtype) for each in self._cut(self.positions)
+            ]
+        parts = zip(*map(self._cut, (q, k, v)), self._masks[window], strict=True)
+        mixed = [softmax_attention(*part).reshape(-1, *q.shape[1:]) for part in parts]
+        return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
+
+    def _cut(self, x: Tensor) -> list[Tensor]:
+        """[B T ...] as [N block ...] for each run of rows: each block is a row of its own."""
+        parts = x.split([rows for rows, _ in self._runs])
+        return [
+            part.unflatten(1, (-1, block)).flatten(0, 1)
+            for part, (_, block) in zip(parts, self._runs, strict=True)
+        ]
 
     def _find_borders(self) -> Int[Tensor, " N"]:
         """Where each segment begins if all rows were one, and the end of the last."""
@@ -103,13 +120,33 @@ class CausalContext:
         end = torch.full((1,), begins.numel(), device=begins.device)
         return torch.cat((begins.nonzero().squeeze(1), end)).to(torch.int32)
 
-    def _mask(self, window: int | None, dtype: torch.dtype) -> Float[Tensor, "B 1 T T"]:
-        index = torch.arange(self.positions.shape[1], device=self.positions.device)
-        first = index - self.positions  # the segment's own start
-        if window is not None:
-            first = torch.maximum(first, index - window + 1)
-        hidden = (index > index[:, None]) | (index < first[:, :, None])
-        return additive(hidden[:, None], dtype)
+
+def block_runs(starts: Int[Tensor, "B T"]) -> list[tuple[int, int]]:
+    """(rows, block) for each run of rows that no segment crosses at any multiple of `block`.
+
+    The block is the row halved as often as that holds. Attention in each block apart is the same,
+    and costs as much less as blocks are shorter.
+    """
+    time = starts.shape[1]
+    blocks = torch.full(starts.shape[:1], time)
+    block = time
+    while block % 2 == 0 and block // 2 >= LEAST_BLOCK:
+        block //= 2
+        borders = torch.arange(block, time, block)
+        blocks[(starts[:, borders] == borders).all(1)] = block
+    return [(len(list(run)), block) for block, run in groupby(blocks.tolist())]
+
+
+def segment_mask(
+    positions: Int[Tensor, "N T"], window: int | None, dtype: torch.dtype
+) -> Float[Tensor, "N 1 T T"]:
+    """What a token's score with each other gets: 0 for those it sees in its segment, else -inf."""
+    index = torch.arange(positions.shape[1], device=positions.device)
+    first = index - positions  # the segment's own start
+    if window is not None:
+        first = torch.maximum(first, index - window + 1)
+    hidden = (index > index[:, None]) | (index < first[:, :, None])
+    return additive(hidden[:, None], dtype)
 
 
 def has_varlen(device: torch.device) -> bool:

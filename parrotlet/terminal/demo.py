@@ -51,7 +51,7 @@ from parrotlet.terminal.demo_stages import (
     stages_of,
     with_opening,
 )
-from parrotlet.terminal.load import load
+from parrotlet.terminal.load import load, load_to_measure
 from parrotlet.terminal.own_text import DATA, look, remember_split
 from parrotlet.terminal.progress import Counting, StageDisplay
 from parrotlet.terminal.report import markdown_report, show_report
@@ -66,7 +66,6 @@ EXCHANGES = (
     "My name is Nimo. What is my name?",
     "How many letters are in lantern?",
 )
-EVALUATION_SLOTS = 32  # conversations answered together
 # of each stage: its verb, what runs it, what takes the time, and what it does
 STAGES: Mapping[str, tuple[str, Callable[[Any, Any], Path | None], str, str]] = {
     BASE: ("pretrain", pretrain, "pretraining", "read: pretraining on "),
@@ -170,7 +169,7 @@ def _measure(directory: Path, stage: str, config: DemoConfig) -> None:
         return
     with _timed(directory, "evaluation"):
         machine = MachineConfig(device=config.device)
-        loaded = load(directory / stage, machine, slots=EVALUATION_SLOTS)
+        loaded = load_to_measure(directory / stage, machine)
         own, cases = bool(config.data), recipe(config.recipe).eval_cases
         tasks = gain_tasks(config.seed, cases, general=own, special=not own and stage != BASE)
         # what a model that has only read says never ends: it is cut after a few words
@@ -188,7 +187,7 @@ def _evaluate(
     console.rule(f"[bold]{number}. show: questions it has never seen", align="left")
     say(console, f"{chosen.eval_cases} of each ability (not part of the training's minutes)")
     with _timed(directory, "evaluation"):
-        loaded = load(directory, MachineConfig(device=config.device), slots=EVALUATION_SLOTS)
+        loaded = load_to_measure(directory, MachineConfig(device=config.device))
         with Counting("questions", console) as counting:
             results = evaluate_world(
                 loaded.engine,

@@ -18,14 +18,12 @@ from parrotlet.evals.bpb import bits_per_byte
 from parrotlet.evals.world import evaluate_tasks, world_tasks
 from parrotlet.terminal.config_runs import EvalConfig
 from parrotlet.terminal.copied import say
-from parrotlet.terminal.load import load
+from parrotlet.terminal.load import load_to_measure
 from parrotlet.terminal.report import show_abilities
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokenizer
 from parrotlet.world.records import ABILITIES
 
-SLOTS = 32  # conversations answered together
-LENGTH = 2048  # tokens of each; those of the world are some hundreds
 ROW_TOKENS = 8192  # of text in one forward pass
 
 
@@ -54,7 +52,7 @@ def _world(checkpoint: Checkpoint, config: EvalConfig, console: Console) -> dict
     if config.cases < 1:
         raise UsageError(f"--cases {config.cases} tests nothing; ask for at least 1")
     seed = seed_of(checkpoint) if config.seed is None else config.seed
-    loaded = load(checkpoint, config.machine, slots=SLOTS, length=LENGTH)
+    loaded = load_to_measure(checkpoint, config.machine)
     tasks = world_tasks(seed, config.cases)
     only = config.what.removeprefix("world/")
     chosen = {only: tasks[only]} if only in tasks else tasks

@@ -85,6 +85,10 @@ class Tokenizer:
         )
 
     @cached_property
+    def _written(self) -> dict[Pieces, list[int]]:  # every message has the same pieces around it
+        return {}
+
+    @cached_property
     def _alphabet(self) -> Mapping[str, int]:
         return {token.decode(): index for index, token in enumerate(self.tokens)}
 
@@ -122,10 +126,15 @@ class Tokenizer:
 
     def encode_pieces(self, pieces: Pieces) -> list[int]:
         """The ids of a part of the template: the only place where control ids are written."""
-        ids: list[int] = []
-        for piece in pieces:
-            ids += [self.special(piece.name)] if isinstance(piece, Control) else self.encode(piece)
-        return ids
+        if pieces not in self._written:
+            ids: list[int] = []
+            for piece in pieces:
+                if isinstance(piece, Control):
+                    ids.append(self.special(piece.name))
+                else:
+                    ids += self.encode(piece)
+            self._written[pieces] = ids
+        return list(self._written[pieces])
 
     def token_bytes(self, token: int) -> bytes:
         """The bytes of an id; none for a control token. DataError where there is no such id."""

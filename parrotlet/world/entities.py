@@ -114,11 +114,24 @@ class World:
 
     def of(self, kind: Kind) -> Sequence[Entity]:
         """Every entity of one kind, the quiet ones too."""
-        return [entity for entity in self.entities if entity.kind == kind]
+        return self._by_kind.get(kind, ())
 
     def heard(self, kind: Kind) -> Sequence[Entity]:
         """The entities of one kind that conversations may speak of."""
-        return [entity for entity in self.asked if entity.kind == kind]
+        return self._heard_by_kind.get(kind, ())
+
+    @cached_property
+    def _by_kind(self) -> Mapping[Kind, Sequence[Entity]]:
+        return _grouped(self.entities)
+
+    @cached_property
+    def _heard_by_kind(self) -> Mapping[Kind, Sequence[Entity]]:
+        return _grouped(self.asked)
+
+
+def _grouped(entities: Sequence[Entity]) -> Mapping[Kind, Sequence[Entity]]:
+    kinds = sorted({entity.kind for entity in entities})
+    return {kind: tuple(each for each in entities if each.kind == kind) for kind in kinds}
 
 
 RANGES: Mapping[str, Sequence[str]] = {

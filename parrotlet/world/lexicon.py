@@ -107,6 +107,7 @@ UGLY = listed(  # parts that no made-up word may have
     "retar sambo sek sex shar shat shit shyt slag slav slut spic taig tard tit tramp trann turd "
     "twat urin wank whor wog wop yid"
 )
+IS_UGLY = re.compile("|".join(UGLY))
 # whole words that chance could make, and that are no names, or that stand in questions
 UNFIT = listed(
     "abort addict bigot bloody booze bottom brothel buttock cannib close coffin cocain corpse "
@@ -127,7 +128,7 @@ def invent(rng: random.Random, side: Side) -> str:
         else:
             word = rng.choice(HEADS) + rng.choice(TAILS)
         usable = len(word) > 4 and word not in WORDS and word not in UNFIT and word[-1] != "s"
-        if usable and not any(bad in word for bad in UGLY) and side_of(word) == side:
+        if usable and side_of(word) == side and not IS_UGLY.search(word):
             return word
 
 

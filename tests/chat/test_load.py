@@ -26,6 +26,8 @@ from parrotlet.serve.prepare import chat as prepare_chat
 from parrotlet.serve.schema import ChatBody
 from parrotlet.stages import samples
 from parrotlet.stages.plan import LONGEST_ROW
+from parrotlet.terminal import load as terminal_load
+from parrotlet.terminal.load import LENGTH, load_to_measure
 from parrotlet.text.train import train_bpe
 from parrotlet.train.checkpoint import find, save_weights
 
@@ -75,14 +77,21 @@ def test_a_continuation_takes_what_it_needs(run: Path, lengths: list[tuple[int, 
 
 
 def test_evaluations_and_samples_of_a_run_do_not_take_it_all(
-    run: Path, lengths: list[tuple[int, int]]
+    run: Path, lengths: list[tuple[int, int]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert main(["eval", str(run), "world", "--cases", "1", *HERE[:4]]) == 0
+    for_measures = [(128, LENGTH)]
+    for size, slots in ((50 * TOKEN * LENGTH, 50), (TOKEN * LENGTH, 32)):  # models with more
+        monkeypatch.setattr(terminal_load, "CACHE_BYTES", size)
+        load_to_measure(run, CPU)
+        for_measures.append((slots, LENGTH))
+    assert lengths == for_measures
+    lengths.clear()
     model = load(run, CPU, length=8).model
     samples.answers(model, TOKENIZER, ["the cat", "the dog"])
     sampling = samples.SamplingSettings(temperature=0.0)
     samples.continuations(model, TOKENIZER, ["the"], sampling)
-    assert lengths == [(32, 2048), (1, 8), (2, LONGEST_ROW), (1, LONGEST_ROW)]
+    assert lengths == [(1, 8), (2, LONGEST_ROW), (1, LONGEST_ROW)]
 
 
 def test_where_memory_is_short_the_context_is_shorter_and_that_is_said(

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from parrotlet.core.errors import DataError
 from parrotlet.data.batch import IGNORE
-from parrotlet.data.packing import PackedRows, pack, pack_rows
+from parrotlet.data.packing import LEAST_PIECE, Bin, PackedRows, pack, pack_rows
 from parrotlet.text.chat import Rendered
 
 
@@ -32,15 +32,30 @@ def best_fit_by_search(lengths: list[int], capacity: int) -> int:
 @given(st.integers(1, 60), st.data())
 def test_pack(capacity: int, data: st.DataObject) -> None:
     lengths = data.draw(st.lists(st.integers(1, capacity), max_size=80))
-    bins = pack(lengths, capacity)
+    bins = [each.members for each in pack(lengths, capacity)]
     assert sorted(index for one in bins for index in one) == list(range(len(lengths)))
     assert all(0 < sum(lengths[index] for index in one) <= capacity for one in bins)
     assert len(bins) == best_fit_by_search(lengths, capacity)
-    assert bins == pack(lengths, capacity)
+    assert bins == [each.members for each in pack(lengths, capacity)]
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.integers(1, 64), max_size=80), st.integers(1, 64))
+def test_pack_in_pieces(lengths: list[int], least: int) -> None:
+    """Every bin is the row halved some times, as often as the longest of its items lets it."""
+    bins = pack(lengths, 64, least)
+    assert sorted(index for one in bins for index in one.members) == list(range(len(lengths)))
+    for one in bins:
+        held = [lengths[index] for index in one.members]
+        assert 0 < sum(held) <= one.capacity
+        assert one.capacity in (1, 2, 4, 8, 16, 32, 64)
+        assert one.capacity >= least and one.capacity // 2 < max(*held, least)
 
 
 def test_pack_by_hand() -> None:
-    assert pack([3, 6, 4, 5, 2], 10) == [[1, 2], [3, 0, 4]]
+    assert pack([3, 6, 4, 5, 2], 10) == [Bin(10, [1, 2]), Bin(10, [3, 0, 4])]
+    assert pack([3, 8, 4, 5, 2, 5], 12, 6) == [Bin(12, [1, 2]), Bin(6, [3]), Bin(6, [5]),
+                                               Bin(6, [0, 4])]  # fmt: skip
     assert pack([], 10) == []
     with pytest.raises(DataError, match="item 1 has a length of 11, more than the 10"):
         pack([3, 11], 10)
@@ -54,6 +69,16 @@ def test_rows_by_hand() -> None:
     assert rows.targets.tolist() == [[IGNORE, 3, 4, 5, IGNORE, IGNORE]]
     assert rows.segments.tolist() == [[1, 1, 1, 2, 2, 0]]
     assert rows.counts.tolist() == [3]
+
+
+def test_short_items_cross_no_half_of_a_row() -> None:
+    row = 2 * LEAST_PIECE
+    lengths = [row, row - 20, *[LEAST_PIECE - 3] * 5, *[20] * 3]
+    rows = pack_rows([Rendered([1] * (n + 1), [True] * (n + 1)) for n in lengths], row)
+    crossed = rows.segments[:, LEAST_PIECE - 1] == rows.segments[:, LEAST_PIECE]
+    assert crossed.tolist() == [True, True, False, False, False]
+    assert rows.segments[1].tolist() == [1] * (row - 20) + [2] * 20
+    assert [len(set(row)) for row in rows.segments[2:, : LEAST_PIECE - 3].tolist()] == [1, 1, 1]
 
 
 rendered = st.lists(st.tuples(st.integers(1, 90), st.booleans()), min_size=2, max_size=17).map(

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from parrotlet.model import context
-from parrotlet.model.context import CausalContext, softmax_attention
+from parrotlet.model.context import CausalContext, segment_mask, softmax_attention
 
 
 @pytest.mark.parametrize("kv_heads", [1, 4])
@@ -21,7 +21,7 @@ def test_blocks_are_the_whole(
     mask = None
     if segments:
         cut = torch.arange(time).expand(2, time) // 7
-        mask = CausalContext.of(cut, cut)._mask(None, torch.float32)
+        mask = segment_mask(CausalContext.of(cut, cut).positions, None, torch.float32)
     found = []
     for attend in (softmax_attention, context._spelled_out):
         monkeypatch.setattr(context, "BLOCK", 8)
