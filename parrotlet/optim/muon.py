@@ -25,6 +25,8 @@ Coefficients = Sequence[tuple[float, float, float]]
 # Five times the quintic of the original Muon: steep at zero, not exactly 1 at the end.
 NEWTON_SCHULZ: Coefficients = ((3.4445, -4.7750, 2.0315),) * 5
 
+LONG = 2  # times as long as wide: from there on a Gram matrix saves more than it costs
+
 # One quintic a step, each the best for what the steps before it leave over.
 # Source: Amsel et al., "The Polar Express" (arXiv 2505.16932), safety 2e-2, cushion 2.
 POLAR_EXPRESS: Coefficients = (
@@ -39,17 +41,47 @@ POLAR_EXPRESS: Coefficients = (
 def orthogonalise(
     stack: Float[Tensor, "N R S"], coefficients: Coefficients, dtype: torch.dtype
 ) -> Float[Tensor, "N R S"]:
-    """Each matrix with its singular values pushed towards 1, computed in `dtype`."""
+    """Each matrix with its singular values pushed towards 1, computed in `dtype`.
+
+    The polynomials of a long matrix are computed on its Gram matrix, which is smaller, where the
+    numbers are exact enough for that.
+    """
     x = stack.to(dtype)
     tall = x.size(-2) > x.size(-1)
     if tall:  # the Gram matrix of the short side is the smaller one
         x = x.mT
     x = x / x.norm(dim=(-2, -1), keepdim=True).clamp(min=1e-7)
-    for a, b, c in coefficients:
-        gram = x @ x.mT
-        polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
-        x = torch.baddbmm(x, polynomial, x, beta=a)
+    if dtype == torch.float32 and x.size(-1) >= LONG * x.size(-2):
+        x = _product(x @ x.mT, coefficients) @ x
+    else:
+        for a, b, c in coefficients:
+            gram = x @ x.mT
+            polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+            x = torch.baddbmm(x, polynomial, x, beta=a)
     return x.mT if tall else x
+
+
+def _product(gram: Float[Tensor, "N R R"], coefficients: Coefficients) -> Float[Tensor, "N R R"]:
+    """The product of all steps' polynomials of a matrix X, whose Gram matrix is G = X X^T.
+
+    A step takes X to P X with P = a + b G + c G^2, so the next Gram matrix is P G P: X itself is
+    not needed on the way. In bfloat16 the small eigenvalues of G would be lost.
+    Source: Zhang, Amsel, Chen and Dao, "Gram Newton-Schulz" (2026).
+    """
+    polynomial = product = _polynomial(gram, *coefficients[0])
+    for each in coefficients[1:]:
+        gram = polynomial @ gram @ polynomial
+        polynomial = _polynomial(gram, *each)
+        product = polynomial @ product
+    return product
+
+
+def _polynomial(
+    gram: Float[Tensor, "N R R"], a: float, b: float, c: float
+) -> Float[Tensor, "N R R"]:
+    made = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    made.diagonal(dim1=-2, dim2=-1).add_(a)
+    return made
 
 
 class Muon(torch.optim.Optimizer):

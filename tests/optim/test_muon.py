@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import nn
 
-from parrotlet.optim.muon import NEWTON_SCHULZ, POLAR_EXPRESS, Muon, orthogonalise
+from parrotlet.optim import muon
+from parrotlet.optim.muon import (
+    NEWTON_SCHULZ,
+    POLAR_EXPRESS,
+    Coefficients,
+    Muon,
+    orthogonalise,
+)
 
 SHAPES = [(16, 16), (16, 16), (32, 8), (8, 24)]
 
@@ -55,6 +64,31 @@ def test_singular_values_go_to_one(coefficients: object, low: float, high: float
     u, _, vt = torch.linalg.svd(stack, full_matrices=False)
     cosine = torch.nn.functional.cosine_similarity(result.flatten(1), (u @ vt).flatten(1))
     assert (cosine > 0.97).all()
+
+
+@pytest.mark.parametrize("shape", [(24, 96), (96, 24), (24, 48)])
+@pytest.mark.parametrize("coefficients", [POLAR_EXPRESS, NEWTON_SCHULZ])
+@pytest.mark.parametrize("rank", [24, 5, 0])
+@pytest.mark.parametrize("least", [1.0, 1e-3, 1e-6])
+def test_long_matrices_by_their_gram_matrix(
+    shape: tuple[int, int], coefficients: Coefficients, rank: int, least: float
+) -> None:
+    """The same as step by step in float64, also where singular values are tiny or zero."""
+    generator = torch.Generator().manual_seed(3)
+    made = torch.randn(4, *shape, generator=generator, dtype=torch.float64)
+    u, _, vt = torch.linalg.svd(made, full_matrices=False)
+    values = torch.logspace(0, math.log10(least), 24, dtype=torch.float64)
+    values[rank:] = 0
+    stack = u * values @ vt * 0.01
+    exact = orthogonalise(stack, coefficients, torch.float64)
+    found = orthogonalise(stack.float(), coefficients, torch.float32)
+    assert torch.isfinite(found).all()
+    assert (found - exact).abs().max() < 3e-3  # of numbers up to 1; bfloat16 errs by ten times that
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(muon, "LONG", 1000)
+        direct = orthogonalise(stack.float(), coefficients, torch.float32)
+    assert (found - direct).abs().max() < 3e-3
+    assert rank == 0 or not torch.equal(found, direct), "the Gram matrix was not used"
 
 
 def test_a_stack_is_each_matrix_alone() -> None:
