@@ -22,6 +22,7 @@ from parrotlet.model.layers import (
     Linear,
     fill_uniform,
     joined,
+    only,
     rms_norm,
     rotate,
     rotation,
@@ -174,7 +175,7 @@ class Ablated(Swift):
         self.backout = nn.Parameter(torch.tensor(0.2)) if pieces.backout else None
         self.skips = nn.Parameter(torch.ones(config.depth // 2)) if pieces.skips else None
 
-    def hidden(self, ids: Tensor, ctx: Context) -> Tensor:
+    def hidden(self, ids: Tensor, ctx: Context, places: Tensor | None = None) -> Tensor:
         """The states after the last norm."""
         embedded = self.embed(ids).to(self.compute_dtype)
         if self.pieces.embedding_norm:
@@ -202,7 +203,7 @@ class Ablated(Swift):
             streams.append(x)
         if self.backout is not None:
             x = x - self.backout * streams[middle - 1]
-        return rms_norm(x, self.config.norm_eps)
+        return rms_norm(only(x, places), self.config.norm_eps)
 
     def logits(self, hidden: Tensor) -> Tensor:
         """The head's, capped or not."""

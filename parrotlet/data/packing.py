@@ -34,7 +34,7 @@ from parrotlet.data.batch import IGNORE, Batch
 from parrotlet.text.chat import Rendered
 
 KIND, VERSION = "packed rows", 1
-LEAST_PIECE = 64  # of a row that short items have to themselves
+LEAST_PIECE = 128  # of a row that short items have to themselves
 ARRAYS = ("tokens", "targets", "segments", "counts")
 
 

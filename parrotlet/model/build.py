@@ -13,6 +13,7 @@ from parrotlet.core.errors import UsageError
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
 from parrotlet.model.gpt2 import GPT2
+from parrotlet.model.layers import only
 from parrotlet.model.model import Model
 from parrotlet.model.qwen3 import Qwen3
 from parrotlet.model.swift import Swift
@@ -31,8 +32,10 @@ def compile_hidden(model: Model) -> None:
         raise UsageError("--compile needs a C++ compiler on a CPU; install g++, or leave it out")
     plain, compiled = model.hidden, torch.compile(model.hidden)
 
-    def hidden(ids: Tensor, ctx: Context) -> Tensor:
-        return (compiled if torch.is_grad_enabled() else plain)(ids, ctx)
+    def hidden(ids: Tensor, ctx: Context, places: Tensor | None = None) -> Tensor:
+        if not torch.is_grad_enabled():
+            return plain(ids, ctx, places)
+        return only(compiled(ids, ctx), places)  # whose number is another in every batch
 
     cast(Any, model).hidden = hidden
 

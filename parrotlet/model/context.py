@@ -18,7 +18,7 @@ from parrotlet.model.config import SHORT
 if torch.version.cuda is not None:  # its import takes as long as PyTorch's own
     from torch.nn.attention.varlen import varlen_attn
 
-LEAST_BLOCK = 64  # a CPU gains little from attention over fewer tokens apart
+LEAST_BLOCK = 128  # in shorter ones a CPU loses by more and smaller products what it gains
 BLOCK = 256  # queries at a time, at most, where attention is spelled out
 VARLEN = (torch.bfloat16, torch.float16)  # what the kernel of segment_attention takes
 

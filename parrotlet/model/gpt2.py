@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from parrotlet.model.config import ModelConfig
 from parrotlet.model.context import Context
-from parrotlet.model.layers import Dropout, Embedding, LayerNorm, Linear, fill_normal
+from parrotlet.model.layers import Dropout, Embedding, LayerNorm, Linear, fill_normal, only
 from parrotlet.model.model import Model
 
 
@@ -45,7 +45,7 @@ class MLP(nn.Module):
         self.up = Linear(config.width, config.mlp_width, bias=True)
         self.down = Linear(config.mlp_width, config.width, bias=True)
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
         return self.down(F.gelu(self.up(x), approximate="tanh"))
 
 
@@ -60,8 +60,11 @@ class Block(nn.Module):
         self.mlp = MLP(config)
         self.dropout = Dropout()
 
-    def forward(self, x: Float[Tensor, "B T D"], ctx: Context) -> Float[Tensor, "B T D"]:
+    def forward(
+        self, x: Float[Tensor, "B T D"], ctx: Context, places: Int[Tensor, " P"] | None
+    ) -> Float[Tensor, "*N D"]:
         x = x + self.dropout(self.attention(self.attention_norm(x), ctx))
+        x = only(x, places)
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
@@ -76,10 +79,13 @@ class GPT2(Model):
         self.norm = LayerNorm(config.width, config.norm_eps)
         self.head = None if config.tied else Linear(config.width, config.vocab_size)
 
-    def hidden(self, ids: Int[Tensor, "B T"], ctx: Context) -> Float[Tensor, "B T D"]:
+    def hidden(
+        self, ids: Int[Tensor, "B T"], ctx: Context, places: Int[Tensor, " P"] | None = None
+    ) -> Float[Tensor, "*N D"]:
         x = (self.embed(ids) + self.position_embed(ctx.positions)).to(self.compute_dtype)
+        last = self.blocks[-1]
         for block in self.blocks:
-            x = block(x, ctx)
+            x = block(x, ctx, places if block is last else None)
         return self.norm(x)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:

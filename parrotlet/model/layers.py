@@ -129,6 +129,11 @@ class Dropout(nn.Module):
         return x * (draws >= least).to(x.dtype).mul_(256 / (256 - least))
 
 
+def only(x: Float[Tensor, "B T D"], places: Int[Tensor, " P"] | None) -> Float[Tensor, "*N D"]:
+    """Of all places, one row after the other, these; without `places` x as it is."""
+    return x if places is None else x.flatten(0, 1).index_select(0, places)
+
+
 def rotation(
     positions: Int[Tensor, "B T"], head_width: int, base: float, dtype: torch.dtype
 ) -> Rotation:

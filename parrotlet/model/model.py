@@ -30,8 +30,14 @@ class Model(nn.Module, ABC):
         self.compute_dtype = compute_dtype
 
     @abstractmethod
-    def hidden(self, ids: Int[Tensor, "B T"], ctx: Context) -> Float[Tensor, "B T D"]:
-        """The states after the last norm, in compute_dtype."""
+    def hidden(
+        self, ids: Int[Tensor, "B T"], ctx: Context, places: Int[Tensor, " P"] | None = None
+    ) -> Float[Tensor, "*N D"]:
+        """The states after the last norm, in compute_dtype: [B T D], or with `places` [P D].
+
+        places: of all B x T, one row after the other, those whose states are wanted. The last
+        block's MLP, which looks at no other place, is then computed at these alone.
+        """
 
     @abstractmethod
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:

@@ -23,6 +23,7 @@ from parrotlet.model.layers import (
     Rotation,
     fill_normal,
     joined,
+    only,
     rms_norm,
     rotate,
     rotation,
@@ -67,7 +68,7 @@ class MLP(nn.Module):
         self.up = Linear(config.width, config.mlp_width)
         self.down = Linear(config.mlp_width, config.width)
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
         return self.down(F.silu(self.gate(x)) * self.up(x))
 
 
@@ -83,9 +84,14 @@ class Block(nn.Module):
         self.dropout = Dropout()
 
     def forward(
-        self, x: Float[Tensor, "B T D"], ctx: Context, turn: Rotation
-    ) -> Float[Tensor, "B T D"]:
+        self,
+        x: Float[Tensor, "B T D"],
+        ctx: Context,
+        turn: Rotation,
+        places: Int[Tensor, " P"] | None,
+    ) -> Float[Tensor, "*N D"]:
         x = x + self.dropout(self.attention(self.attention_norm(x), ctx, turn))
+        x = only(x, places)
         return x + self.dropout(self.mlp(self.mlp_norm(x)))
 
 
@@ -99,11 +105,14 @@ class Qwen3(Model):
         self.norm = RMSNorm(config.width, config.norm_eps)
         self.head = None if config.tied else Linear(config.width, config.vocab_size)
 
-    def hidden(self, ids: Int[Tensor, "B T"], ctx: Context) -> Float[Tensor, "B T D"]:
+    def hidden(
+        self, ids: Int[Tensor, "B T"], ctx: Context, places: Int[Tensor, " P"] | None = None
+    ) -> Float[Tensor, "*N D"]:
         x = self.embed(ids).to(self.compute_dtype)
         turn = rotation(ctx.positions, self.config.head_width, self.config.rope_base, x.dtype)
+        last = self.blocks[-1]
         for block in self.blocks:
-            x = block(x, ctx, turn)
+            x = block(x, ctx, turn, places if block is last else None)
         return self.norm(x)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:

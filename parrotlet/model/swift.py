@@ -26,6 +26,7 @@ from parrotlet.model.layers import (
     fill_normal,
     fill_uniform,
     joined,
+    only,
     rms_norm,
     rotate,
     rotation,
@@ -82,7 +83,7 @@ class MLP(nn.Module):
         self.up = Linear(config.width, config.mlp_width)
         self.down = Linear(config.mlp_width, config.width)
 
-    def forward(self, x: Float[Tensor, "B T D"]) -> Float[Tensor, "B T D"]:
+    def forward(self, x: Float[Tensor, "*N D"]) -> Float[Tensor, "*N D"]:
         return self.down(F.relu(self.up(x)).square())
 
 
@@ -119,12 +120,14 @@ class Block(nn.Module):
         ids: Int[Tensor, "B T"],
         ctx: Context,
         turn: Rotation,
-    ) -> Float[Tensor, "B T D"]:
-        """The stream after this block."""
+        places: Int[Tensor, " P"] | None,
+    ) -> Float[Tensor, "*N D"]:
+        """The stream after this block, or of it these places."""
         x = self.stream_scale * x + self.embedding_scale * embedded
         if pairs is not None and self.pair_scale is not None:
             x = x + self.pair_scale * pairs
         x = x + self.dropout(self.attention(rms_norm(x, self.eps), ids, ctx, turn))
+        x = only(x, places)
         return x + self.dropout(self.mlp(rms_norm(x, self.eps)))
 
 
@@ -138,7 +141,9 @@ class Swift(Model):
         self.blocks = nn.ModuleList(Block(config, layer) for layer in range(config.depth))
         self.head = Linear(config.width, config.vocab_size)
 
-    def hidden(self, ids: Int[Tensor, "B T"], ctx: Context) -> Float[Tensor, "B T D"]:
+    def hidden(
+        self, ids: Int[Tensor, "B T"], ctx: Context, places: Int[Tensor, " P"] | None = None
+    ) -> Float[Tensor, "*N D"]:
         embedded = rms_norm(self.embed(ids).to(self.compute_dtype), self.config.norm_eps)
         turn = rotation(
             ctx.positions, self.config.head_width, self.config.rope_base, embedded.dtype
@@ -147,9 +152,9 @@ class Swift(Model):
         if self.pair_embed is not None:
             rows = pair_rows(ids, ctx.previous, self.config)
             pairs = self.pair_embed(rows).to(self.compute_dtype)
-        x = embedded
+        x, last = embedded, self.blocks[-1]
         for block in self.blocks:
-            x = block(x, embedded, pairs, ids, ctx, turn)
+            x = block(x, embedded, pairs, ids, ctx, turn, places if block is last else None)
         return rms_norm(x, self.config.norm_eps)
 
     def logits(self, hidden: Float[Tensor, "*N D"]) -> Float[Tensor, "*N V"]:

@@ -169,7 +169,8 @@ def corrected(model: Model, batch: Batch, rollout: RolloutConfig) -> Batch:
     settings = sampling_of(rollout)
     there = batch.to(next(model.parameters()).device)
     learned = there.targets != IGNORE
-    hidden = model.hidden(there.tokens, CausalContext.of(there.tokens))[learned]
+    places = learned.flatten().nonzero().squeeze(1)
+    hidden = model.hidden(there.tokens, CausalContext.of(there.tokens), places)
     logits, targets = model.logits(hidden).float(), there.targets[learned]
     cuts = Cuts.of([settings] * len(targets), logits.device)
     if looks_at_best(settings, logits.shape[-1]):

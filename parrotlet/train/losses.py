@@ -31,14 +31,9 @@ def cross_entropy(
 ) -> Float[Tensor, ""]:
     """Negative log-likelihood in nats, summed over targets that are not IGNORE.
 
-    Where logits are many, they are made and differentiated in chunks. On a CPU, places where
-    nothing is learned are left out first (elsewhere, finding them would stall the device).
+    Where logits are many, they are made and differentiated in chunks.
     """
     on_cpu = hidden.device.type == "cpu"
-    if on_cpu:
-        learned = (targets != IGNORE).nonzero().squeeze(1)
-        if len(learned) < len(targets):
-            hidden, targets = hidden[learned], targets[learned]
     chunk, limit = (CACHED_NUMBERS, 4 * CACHED_NUMBERS) if on_cpu else (CHUNK_NUMBERS,) * 2
     if len(targets) * model.config.vocab_size <= limit:
         return _summed(model, hidden, targets)
@@ -87,10 +82,21 @@ class ChunkedCrossEntropy(torch.autograd.Function):
 
 
 def next_token(model: Model, batch: Batch) -> Float[Tensor, ""]:
-    """The objective of pretraining and supervised fine-tuning."""
+    """The objective of pretraining and supervised fine-tuning.
+
+    On a CPU, places where nothing is learned are left out as soon as no other needs them
+    (elsewhere, finding them would stall the device).
+    """
     ctx = CausalContext.of(batch.tokens, batch.segments, PADDING)
-    hidden = model.hidden(batch.tokens, ctx)
-    return cross_entropy(model, hidden.flatten(0, 1), batch.targets.flatten())
+    targets = batch.targets.flatten()
+    if targets.device.type == "cpu" and batch.count < len(targets):
+        places = _learned(targets)
+        return cross_entropy(model, model.hidden(batch.tokens, ctx, places), targets[places])
+    return cross_entropy(model, model.hidden(batch.tokens, ctx).flatten(0, 1), targets)
+
+
+def _learned(targets: Int[Tensor, " N"]) -> Int[Tensor, " M"]:
+    return (targets != IGNORE).nonzero().squeeze(1)
 
 
 def _each(model: Model, hidden: Tensor, targets: Tensor) -> Tensor:
@@ -103,9 +109,9 @@ def token_logprobs(model: Model, batch: Batch) -> Float[Tensor, "B T"]:
     The head sees only the places that are learned, in chunks as cross_entropy's.
     """
     ctx = CausalContext.of(batch.tokens, batch.segments, PADDING)
-    hidden = model.hidden(batch.tokens, ctx)
-    learned = batch.targets != IGNORE
-    states, wanted = hidden[learned], batch.targets[learned]
+    targets = batch.targets.flatten()
+    places = _learned(targets)
+    states, wanted = model.hidden(batch.tokens, ctx, places), targets[places]
     rows = max(1, CHUNK_NUMBERS // model.config.vocab_size)
     if len(wanted) <= rows:
         found = _each(model, states, wanted)
@@ -114,5 +120,4 @@ def token_logprobs(model: Model, batch: Batch) -> Float[Tensor, "B T"]:
         found = torch.cat(
             [cast(Tensor, checkpoint(_each, model, *part, use_reentrant=False)) for part in parts]
         )
-    empty = torch.zeros(learned.shape, device=found.device)
-    return empty.masked_scatter(learned, found)
+    return found.new_zeros(len(targets)).index_copy(0, places, found).view(batch.targets.shape)

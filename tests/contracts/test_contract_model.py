@@ -190,6 +190,26 @@ def test_every_parameter_learns(arch: str, tied: bool) -> None:
 
 
 @every_model
+@pytest.mark.parametrize("places", [[0, 5, 19, 31], [17], [], list(range(32))])
+def test_places_that_are_wanted_alone(arch: str, tied: bool, places: list[int]) -> None:
+    """Their states and all gradients are as if every place had been computed."""
+    model = lively(arch, tied)
+    ids, wanted = draw_ids(2, 16), torch.tensor(places, dtype=torch.long)
+    segments = (torch.arange(16) // 7).expand(2, 16)
+    found = model.hidden(ids, CausalContext.of(ids, segments), wanted)
+    expected = model.hidden(ids, CausalContext.of(ids, segments)).flatten(0, 1)[wanted]
+    assert found.shape == (len(places), 32)
+    torch.testing.assert_close(found, expected, atol=1e-5, rtol=0)
+    parameters = [each for name, each in model.named_parameters() if "head" not in name]
+    pairs = zip(
+        *(torch.autograd.grad(each.square().sum(), parameters) for each in (found, expected)),
+        strict=True,
+    )
+    for one, other in pairs:
+        torch.testing.assert_close(one, other, atol=1e-4, rtol=1e-4)
+
+
+@every_model
 def test_first_values_come_from_the_generator(arch: str, tied: bool) -> None:
     def first_values(seed: int) -> dict[str, Tensor]:
         model = build_model(config_of(arch, tied))
