@@ -19,6 +19,7 @@ from parrotlet.stages.config_sft import SftConfig
 from parrotlet.terminal.config import DemoConfig
 
 TIMES = "times.json"  # seconds by stage
+MAKING = 2.0  # conversations take so many times as long to make as documents and their tokenizer
 LEAST_SHARE = 0.5  # of the recipe's minutes of fine-tuning, however slow the machine is
 TALKS_FOR_WORDS = 2_000  # conversations that the tokenizer of a person's own text sees too
 BASE, TUNED, PREFERRED, PRACTISED = STAGES  # folders of the stages
@@ -87,8 +88,9 @@ def follow_a_move(directory: Path) -> None:
 def kept_in_time(config: DemoConfig, tuned: SftConfig) -> SftConfig:
     """Fine-tuning for the minutes that the demo's time leaves it: at most the recipe's.
 
-    What is to come after it is reckoned by what a step of pretraining took here. A demo that is
-    gone on with keeps what was decided. RunError for a file of the run that cannot be read.
+    What is to come is reckoned by pretraining here: by a step of it, and by all of it that was no
+    step. A demo that is gone on with keeps what was decided. RunError for a file of the run that
+    cannot be read.
     """
     directory, chosen, asked = directory_of(config), recipe(config.recipe), tuned.budget.minutes
     if config.data or config.minutes or not (chosen.demo_minutes and asked):
@@ -98,8 +100,11 @@ def kept_in_time(config: DemoConfig, tuned: SftConfig) -> SftConfig:
         left = read_json(begun)["config"]["budget"]["minutes"] or asked
     else:
         laps = [line for line in JsonLines(directory / BASE / METRICS) if "seconds" in line]
-        step = laps[-1]["seconds"] / laps[-1]["step"] if laps else 0.0
-        spent = sum(read_json(directory / TIMES).values()) + chosen.later_steps * step
+        stepped = laps[-1]["seconds"] if laps else 0.0
+        times = read_json(directory / TIMES)
+        made = max(times["pretraining"] - stepped, 0.0)
+        later = chosen.later_steps * stepped / laps[-1]["step"] if laps else 0.0
+        spent = sum(times.values()) + MAKING * made + later
         left = max(chosen.demo_minutes - spent / 60, LEAST_SHARE * asked)
     return replace(tuned, budget=_of_minutes(tuned.budget, min(asked, left)))
 

@@ -62,6 +62,7 @@ CONVERSATION_TOKENS = 80
 FLOAT32_BYTES = 4
 RENTED = "h100"
 EFFICIENCY = 0.35  # of the matrix-product speed, seen in training small models on two cores
+AMX_EFFICIENCY = 1.0  # the same where training multiplies in bfloat16 by AMX: of the float32 speed
 COMPRESSED = 3  # times a compressed file is longer when it is read, as English is
 TOKENIZER_MOST_BYTES = 50_000_000  # more text is not looked at
 TOKENIZER_BYTES_PER_SECOND = 6_000_000  # measured on one core, English: 6 to 15 million
@@ -226,6 +227,14 @@ def measured_flops() -> float:
     return best
 
 
+def _efficiency(dtype: str) -> float:
+    try:
+        flags = Path("/proc/cpuinfo").read_text()
+    except OSError:
+        flags = ""
+    return AMX_EFFICIENCY if "amx_bf16" in flags and dtype != "float32" else EFFICIENCY
+
+
 def _money(plan: Plan) -> str:
     """What the plan would cost on one rented GPU, on paper."""
     gpu = GPUS[RENTED]
@@ -246,7 +255,7 @@ def _report(
     """The plan of a stage; `about` goes before what the vocabulary decides, where it is a guess."""
     flops, budget = measured_flops(), config.budget
     flops_each = flops_per_token(plan.model, plan.context)
-    speed = flops * EFFICIENCY / flops_each  # a third to thrice is usual
+    speed = flops * _efficiency(config.run.dtype) / flops_each  # a third to thrice is usual
     if plan.steps is None:
         assert budget.minutes is not None
         plan = with_batch(plan, budget.minutes * 60 * speed)

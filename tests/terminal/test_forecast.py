@@ -99,7 +99,7 @@ def test_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["plan", "--recipe", "cpu", "--gpus", "1"]) == 0  # sized by minutes
     assert "4 blocks" in capsys.readouterr().out
     assert main(["plan", "--recipe", "shakespeare-long", "--gpus", "1"]) == 0  # by steps
-    assert "780 steps of 4,096" in " ".join(capsys.readouterr().out.split())
+    assert "640 steps of 8,192" in " ".join(capsys.readouterr().out.split())
     assert main(["plan", "--depth", "4", "--tokens", "1000000000", "--gpus", "1"]) == 0
     assert "999,817,216 tokens in 1,907 steps" in " ".join(capsys.readouterr().out.split())
     assert main(["plan", "--depth", "2", "--price", "-1"]) == 2
