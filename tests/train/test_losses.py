@@ -59,3 +59,14 @@ def test_chunks_give_every_weight_the_gradient_of_the_whole(
     assert torch.allclose(whole, chunked, rtol=1e-5)
     for name, gradient in expected.items():
         assert torch.allclose(ours[name], gradient, atol=1e-5), name
+
+
+@pytest.mark.parametrize("count", [0, 1, 127, 128, 129, 200, 300])
+def test_places_learned_come_in_round_numbers(count: int) -> None:
+    """Every place that is learned once, and no more others than round the number up."""
+    targets = torch.full((300,), IGNORE)
+    targets[torch.randperm(300, generator=torch.Generator().manual_seed(2))[:count]] = 7
+    places = losses.learned_places(targets)
+    assert len(set(places.tolist())) == len(places)
+    assert (targets[places] != IGNORE).sum() == count
+    assert len(places) == min(300, -(-count // losses.ROUND) * losses.ROUND)
