@@ -97,7 +97,7 @@ RECIPES = {
             data=SftDataConfig(
                 world_conversations=80_000, world_documents=12_000, validation_fraction=0.01
             ),
-            budget=BudgetConfig(minutes=5.2, batch_tokens=2048),
+            budget=BudgetConfig(minutes=5.6, batch_tokens=2048),
             optim=SMALL,
             prompts=(
                 "Who are you?",
@@ -124,7 +124,7 @@ RECIPES = {
             optim=CAREFUL,
         ),
         demo_minutes=9.2,
-        later_steps=1_400,
+        later_steps=950,
     ),
     "smoke": Recipe(
         summary="every stage in seconds, to test that all of it runs; learns next to nothing",
