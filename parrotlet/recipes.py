@@ -170,7 +170,7 @@ RECIPES = {
         ),
     ),
     "shakespeare-long": Recipe(
-        summary="characters of Shakespeare in a quarter of an hour; nanoGPT's GPU recipe, on a CPU",
+        summary="characters of Shakespeare for about 15 minutes; nanoGPT's GPU recipe, on a CPU",
         pretrain=PretrainConfig(
             recipe="shakespeare-long",
             text=TokenizerConfig(kind="char"),

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from parrotlet.core.errors import UsageError
 from parrotlet.model.config import ModelConfig
-from parrotlet.model.context import Context
+from parrotlet.model.context import CausalContext, Context
 from parrotlet.model.gpt2 import GPT2
 from parrotlet.model.layers import only
 from parrotlet.model.model import Model
@@ -35,6 +35,8 @@ def compile_hidden(model: Model) -> None:
     def hidden(ids: Tensor, ctx: Context, places: Tensor | None = None) -> Tensor:
         if not torch.is_grad_enabled():
             return plain(ids, ctx, places)
+        if isinstance(ctx, CausalContext):
+            ctx.keep_whole()
         return only(compiled(ids, ctx), places)  # whose number is another in every batch
 
     cast(Any, model).hidden = hidden

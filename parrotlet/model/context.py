@@ -59,7 +59,7 @@ class CausalContext:
         self._masks: dict[int | None, list[Tensor]] = {}
         segmented = starts is not None and has_varlen(ids.device)
         self._borders = self._find_borders() if segmented else None  # here: it waits for the GPU
-        self._runs = [(len(ids), ids.shape[1])]
+        self._runs: list[tuple[int, ...]] = [(len(ids), ids.shape[1])]
         if starts is not None and ids.device.type == "cpu":
             self._runs = block_runs(starts)
 
@@ -106,6 +106,10 @@ class CausalContext:
         mixed = [softmax_attention(*part).reshape(-1, *q.shape[1:]) for part in parts]
         return mixed[0] if len(mixed) == 1 else torch.cat(mixed)
 
+    def keep_whole(self) -> None:
+        """Attend to whole rows: how many blocks there are would be compiled anew for each batch."""
+        self._runs = [tuple(self.positions.shape)]
+
     def _cut(self, x: Tensor) -> list[Tensor]:
         """[B T ...] as [N block ...] for each run of rows: each block is a row of its own."""
         parts = x.split([rows for rows, _ in self._runs])
@@ -121,7 +125,7 @@ class CausalContext:
         return torch.cat((begins.nonzero().squeeze(1), end)).to(torch.int32)
 
 
-def block_runs(starts: Int[Tensor, "B T"]) -> list[tuple[int, int]]:
+def block_runs(starts: Int[Tensor, "B T"]) -> list[tuple[int, ...]]:
     """(rows, block) for each run of rows that no segment crosses at any multiple of `block`.
 
     The block is the row halved as often as that holds. Attention in each block apart is the same,

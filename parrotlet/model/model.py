@@ -36,7 +36,7 @@ class Model(nn.Module, ABC):
         """The states after the last norm, in compute_dtype: [B T D], or with `places` [P D].
 
         places: of all B x T, one row after the other, those whose states are wanted. The last
-        block's MLP, which looks at no other place, is then computed at these alone.
+        block's MLP, which looks at no other place, may then be computed at these alone.
         """
 
     @abstractmethod

@@ -31,7 +31,7 @@ from parrotlet.stages.rollouts import (
 from parrotlet.tasks.task import Example, Task
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.tools.toolbox import TOOLS
-from parrotlet.train.losses import token_logprobs
+from parrotlet.train.losses import learned_places, token_logprobs
 from parrotlet.train.tally import Tally
 
 MOST_WEIGHT = 2.0  # of a token whose sampling is corrected for
@@ -169,9 +169,9 @@ def corrected(model: Model, batch: Batch, rollout: RolloutConfig) -> Batch:
     settings = sampling_of(rollout)
     there = batch.to(next(model.parameters()).device)
     learned = there.targets != IGNORE
-    places = learned.flatten().nonzero().squeeze(1)
+    places, count = learned_places(there.targets.flatten()), int(learned.sum())
     hidden = model.hidden(there.tokens, CausalContext.of(there.tokens), places)
-    logits, targets = model.logits(hidden).float(), there.targets[learned]
+    logits, targets = model.logits(hidden)[:count].float(), there.targets[learned]
     cuts = Cuts.of([settings] * len(targets), logits.device)
     if looks_at_best(settings, logits.shape[-1]):
         weights, ids, _ = weigh_best(logits, cuts, logits.shape[-1])

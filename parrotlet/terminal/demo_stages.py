@@ -102,7 +102,7 @@ def kept_in_time(config: DemoConfig, tuned: SftConfig) -> SftConfig:
         laps = [line for line in JsonLines(directory / BASE / METRICS) if "seconds" in line]
         stepped = laps[-1]["seconds"] if laps else 0.0
         times = read_json(directory / TIMES)
-        made = max(times["pretraining"] - stepped, 0.0)
+        made = min(max(times["pretraining"] - stepped, 0.0), stepped)  # more: it was interrupted
         later = chosen.later_steps * stepped / laps[-1]["step"] if laps else 0.0
         spent = sum(times.values()) + MAKING * made + later
         left = max(chosen.demo_minutes - spent / 60, LEAST_SHARE * asked)

@@ -52,3 +52,44 @@ def test_no_compiler_is_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
     )  # fmt: skip
     with pytest.raises(UsageError, match=r"--compile needs a C\+\+ compiler"):
         compile_hidden(model)
+
+
+PACKED = """
+import shutil, torch
+from torch._dynamo.testing import CompileCounter
+from parrotlet.model.build import build_model, compile_hidden
+from parrotlet.model.config import ModelConfig
+from parrotlet.model.context import CausalContext
+
+counter, compiling = CompileCounter(), torch.compile
+shutil.which = lambda name: name
+torch.compile = lambda each: compiling(each, backend=counter)
+model = build_model(ModelConfig(
+    arch="qwen3", vocab_size=40, context=256, depth=2, width=16, heads=2, kv_heads=2,
+    head_width=8, mlp_width=32, tied=True,
+))
+model.init_weights(torch.Generator().manual_seed(0))
+plain = model.hidden
+compile_hidden(model)
+ids = torch.zeros(4, 256, dtype=torch.long)
+for halved in range(5):
+    segments = torch.ones_like(ids)
+    segments[:halved, 128:] = 2
+    places = torch.arange(100 + halved)
+    found = model.hidden(ids, CausalContext.of(ids, segments), places)
+    expected = plain(ids, CausalContext.of(ids, segments), places)
+    assert torch.allclose(found, expected, atol=1e-5)
+print(counter.frame_count)
+"""
+
+
+def test_batches_of_packed_rows_are_compiled_once() -> None:
+    """However many blocks a batch's segments leave, and wherever something is learned. Apart: the
+    checks of argument types that tests run under cannot be compiled.
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", PACKED], capture_output=True, text=True,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == ["1"]

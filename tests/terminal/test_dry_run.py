@@ -13,6 +13,7 @@ import pytest
 
 from parrotlet.cli import VERBS, main
 from parrotlet.recipes import RECIPES
+from parrotlet.terminal import dry_run
 
 
 def dry(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -92,3 +93,24 @@ def test_help_reads_well(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert f"\n{paragraph.splitlines()[0]}" in said  # without the docstring's own indentation
     if "--recipe" in said:
         assert all(name in said and each.summary in said for name, each in RECIPES.items())
+
+
+@pytest.mark.parametrize(
+    ("flags", "dtype", "share"),
+    [
+        ("flags : avx2 amx_bf16", "auto", dry_run.AMX_EFFICIENCY),
+        ("flags : avx2 amx_bf16", "float32", dry_run.EFFICIENCY),
+        ("flags : avx2", "auto", dry_run.EFFICIENCY),
+        (None, "auto", dry_run.EFFICIENCY),
+    ],
+)
+def test_what_bfloat16_by_amx_is_worth(
+    flags: str | None, dtype: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_text(path: Path) -> str:
+        if flags is None:
+            raise FileNotFoundError(path)
+        return flags
+
+    monkeypatch.setattr(Path, "read_text", read_text)
+    assert dry_run._efficiency(dtype) == share

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from parrotlet.data.batch import IGNORE, Batch
 from parrotlet.model.build import build_model
 from parrotlet.model.config import ModelConfig
+from parrotlet.model.context import CausalContext
 from parrotlet.train import losses
 
 
@@ -70,3 +71,31 @@ def test_places_learned_come_in_round_numbers(count: int) -> None:
     assert len(set(places.tolist())) == len(places)
     assert (targets[places] != IGNORE).sum() == count
     assert len(places) == min(300, -(-count // losses.ROUND) * losses.ROUND)
+
+
+@pytest.mark.parametrize("arch", ["gpt2", "qwen3", "swift"])
+@pytest.mark.parametrize("count", [0, 3, 8, 31])
+def test_what_is_learned_of_a_batch(arch: str, count: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Loss, log-probabilities and gradients are those of all places computed."""
+    monkeypatch.setattr(losses, "ROUND", 4)
+    config = ModelConfig(
+        arch=arch, vocab_size=50, context=8, depth=2, width=16, heads=2, kv_heads=2,
+        head_width=8, mlp_width=32, tied=arch != "swift",
+    )  # fmt: skip
+    model = build_model(config)
+    generator = torch.Generator().manual_seed(1)
+    model.init_weights(generator)
+    tokens = torch.randint(0, 50, (4, 8), generator=generator)
+    targets = tokens.roll(-1, 1)
+    targets.view(-1)[torch.randperm(32, generator=generator)[count:]] = IGNORE
+    batch = Batch(tokens=tokens, targets=targets, count=count)
+    logits = model(tokens, CausalContext.of(tokens)).flatten(0, 1)
+    each = F.cross_entropy(logits, targets.flatten(), ignore_index=IGNORE, reduction="none")
+    ours, apart = losses.next_token(model, batch), losses.token_logprobs(model, batch)
+    assert torch.allclose(ours, each.sum(), rtol=1e-5, atol=1e-6)
+    assert torch.allclose(apart.flatten(), -each, atol=1e-5)
+    members = list(model.parameters())
+    expected = torch.autograd.grad(each.square().sum() + each.sum(), members, retain_graph=True)
+    found = torch.autograd.grad(apart.square().sum() + ours, members)
+    for one, other in zip(found, expected, strict=True):
+        assert torch.allclose(one, other, atol=1e-4)
