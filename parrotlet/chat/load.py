@@ -16,7 +16,7 @@ from parrotlet.core.errors import UsageError
 from parrotlet.core.log import get_logger
 from parrotlet.core.machine import MachineConfig, free_memory
 from parrotlet.core.runtime import Runtime, make_runtime
-from parrotlet.engine.engine import Engine
+from parrotlet.engine.engine import CHUNK, Engine
 from parrotlet.engine.fidelity import packing_error
 from parrotlet.engine.packed import Weights, can_pack
 from parrotlet.model.cache import cache_dtype
@@ -28,7 +28,6 @@ from parrotlet.train.checkpoint import Checkpoint, find, load_model, load_tokeni
 FLOAT32_BYTES = 4
 SHARE = 2  # caches take at most one part in so many of what the weights leave
 FEW = 32  # answers at once: more are faster in bfloat16 than packed as float16
-CHUNK = 256  # tokens of prompts read in a step: who is answered meanwhile waits for them
 LEAST = 256  # tokens a context is not made shorter than
 log = get_logger("engine")
 
@@ -71,13 +70,17 @@ def load_several(
     """Several at once, each with as many slots; UsageError, before any is loaded, as in `load`."""
     runtime = make_runtime(machine.device, machine.dtype)
     bound = _bound(checkpoints, machine, runtime, slots, length)
-    return [_load(each, machine, runtime, (slots, bound, chunk)) for each in checkpoints]
+    return [_load(each, machine, runtime, bound, slots, chunk) for each in checkpoints]
 
 
 def _load(
-    checkpoint: Checkpoint, machine: MachineConfig, runtime: Runtime, size: tuple[int, int, int]
+    checkpoint: Checkpoint,
+    machine: MachineConfig,
+    runtime: Runtime,
+    bound: int,
+    slots: int,
+    chunk: int,
 ) -> Loaded:
-    slots, bound, chunk = size
     model = load_model(checkpoint, runtime)
     length = min(bound, model.config.context)
     packing = packing_of(machine, runtime, slots)

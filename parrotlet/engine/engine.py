@@ -31,6 +31,7 @@ from parrotlet.engine.sampling import Sampled, Sampler, score
 from parrotlet.engine.scheduler import Feed, Scheduler
 from parrotlet.model.model import Model
 
+CHUNK = 256  # tokens of prompts read in a step: who is answered meanwhile waits for them
 LOGITS_AT_ONCE = 2**21  # numbers; more would leave the cache, fewer read the head too often
 
 
@@ -43,7 +44,7 @@ class Engine:
         *,
         slots: int = 8,
         length: int | None = None,
-        prefill_chunk: int = 256,
+        prefill_chunk: int = CHUNK,
         reuse: bool = True,
         quantize: Weights | None = None,
         record: bool | None = None,
