@@ -41,7 +41,9 @@ from parrotlet.optim.build import Optimizers, build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.muon import Muon
 from parrotlet.optim.schedule import Rates, make_schedule
+from parrotlet.optim.shared import begin_alike
 from parrotlet.stages.plan import pair_table
+from parrotlet.text.forms import Forms, forms_of
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.text.train import train_bpe
 from parrotlet.train.loop import Learner, TrainState, train
@@ -62,6 +64,7 @@ class Text:
     train: TokenArray
     validation: TokenArray
     vocabulary: int
+    forms: Forms
 
 
 def read_text(paths: list[Path], vocabulary: int) -> Text:
@@ -77,7 +80,7 @@ def read_text(paths: list[Path], vocabulary: int) -> Text:
     learned = [text for index, text in enumerate(stretches) if index % HELD_OUT]
     tokenizer = train_bpe(learned, vocabulary)
     sides = [_tokens(side, tokenizer) for side in (learned, stretches[::HELD_OUT])]
-    return Text(*sides, vocabulary)
+    return Text(*sides, vocabulary, forms_of(tokenizer))
 
 
 def _tokens(texts: list[str], tokenizer: Tokenizer) -> TokenArray:
@@ -103,9 +106,13 @@ def begin(variant: Variant, text: Text, seed: int, total: int, runtime: Runtime)
         bigrams=pair_table(text.vocabulary),
     )  # fmt: skip
     model = Ablated(config, runtime.compute_dtype, variant.pieces)
-    model.init_weights(torch.Generator().manual_seed(seed))
+    generator = torch.Generator().manual_seed(seed)
+    model.init_weights(generator)
     optim = replace(OPTIM, **variant.optim)
-    optimizers = _optimizers(model, optim, variant, runtime)
+    forms = text.forms if optim.share_forms else None
+    if forms is not None:
+        begin_alike(model.named_parameters(), forms, generator)
+    optimizers = _optimizers(model, optim, variant, runtime, forms)
     rows = STEP_TOKENS // CONTEXT
     stream = RowStream(
         tokens=text.train, context=CONTEXT, rows_per_step=rows, micro_rows=rows, seed=seed
@@ -123,10 +130,14 @@ def begin(variant: Variant, text: Text, seed: int, total: int, runtime: Runtime)
 
 
 def _optimizers(
-    model: Swift, optim: OptimizerConfig, variant: Variant, runtime: Runtime
+    model: Swift,
+    optim: OptimizerConfig,
+    variant: Variant,
+    runtime: Runtime,
+    forms: Forms | None,
 ) -> Optimizers:
     fast = has_fast_bfloat16(runtime.device)
-    made = build_optimizers(model.named_parameters(), optim, fast_bfloat16=fast)
+    made = build_optimizers(model.named_parameters(), optim, fast_bfloat16=fast, forms=forms)
     if variant.steps is None:
         return made
     plain = made.parts[0]

@@ -368,6 +368,7 @@ VARIANTS: dict[str, Variant] = {
     "cool-down 0.5": rates(cooldown=0.5),
     "matrices 0.014": rates(matrix_lr=0.014),
     "matrices 0.03": rates(matrix_lr=0.03),
+    "forms of a word learn together": rates(share_forms=True),
     "head 0.01": rates(head_lr=0.01),
     "head 0.04": rates(head_lr=0.04),
     "embedding 0.03": rates(embedding_lr=0.03),

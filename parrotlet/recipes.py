@@ -41,7 +41,7 @@ BY_RULES = OptimizerConfig(
     matrix_lr=None, embedding_lr=None, head_lr=None, scalar_lr=None, weight_decay=None
 )
 # a model of about a million parameters, two thousand tokens a step
-SMALL = OptimizerConfig(matrix_lr=0.03, warmup_steps=5, cooldown=0.6)
+SMALL = OptimizerConfig(matrix_lr=0.03, share_forms=True, warmup_steps=5, cooldown=0.6)
 # what is there already is to be moved, not learned anew: far below fine-tuning's rates
 GENTLE = OptimizerConfig(
     matrix_lr=0.001, embedding_lr=0.001, head_lr=0.0002, scalar_lr=0.0005, warmup_steps=5
@@ -85,7 +85,7 @@ RECIPES = {
         pretrain=PretrainConfig(
             recipe="demo",
             data=DataConfig(validation_fraction=0.02),
-            text=TokenizerConfig(vocab_size=1280),
+            text=TokenizerConfig(vocab_size=1984, mirror=True),
             shape=ShapeConfig(arch="qwen3", depth=4, width=128, heads=4, context=256),
             budget=BudgetConfig(minutes=1.3, batch_tokens=2048),
             optim=SMALL,

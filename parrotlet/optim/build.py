@@ -17,8 +17,10 @@ from torch import Tensor, nn
 from parrotlet.core.errors import CheckpointError
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.muon import Muon
-from parrotlet.optim.roles import by_role
+from parrotlet.optim.roles import by_role, is_table
 from parrotlet.optim.schedule import Rates
+from parrotlet.optim.shared import SharedAdamW
+from parrotlet.text.forms import Forms
 
 for _name in ("add_param_group", "zero_grad", "state_dict", "load_state_dict"):
     _plain: Any = inspect.unwrap(getattr(torch.optim.Optimizer, _name))
@@ -73,11 +75,11 @@ class Optimizers:
     def fits(self, tensors: Mapping[str, Tensor]) -> bool:
         """Whether they are the state of these optimizers, for these parameters."""
         wanted = {
-            (f"{self.names[parameter]}/{key}", parameter.shape)
+            (f"{self.names[parameter]}/{key}", shape)
             for part in self.parts
             for group in part.param_groups
             for parameter in group["params"]
-            for key in (("momentum",) if isinstance(part, Muon) else ("exp_avg", "exp_avg_sq"))
+            for key, shape in _kept(part, parameter)
         }
         counts = "/step"  # of AdamW's updates
         return wanted == {(k, each.shape) for k, each in tensors.items() if not k.endswith(counts)}
@@ -103,16 +105,26 @@ class Optimizers:
             part.state[parameter][key] = value.to(parameter.device, copy=True)
 
 
+def _kept(part: torch.optim.Optimizer, parameter: Tensor) -> Iterable[tuple[str, torch.Size]]:
+    """What an optimizer remembers of a parameter, but for counts: names and shapes."""
+    if isinstance(part, Muon):
+        return [("momentum", parameter.shape)]
+    shape = part.shape(parameter) if isinstance(part, SharedAdamW) else parameter.shape
+    return [("exp_avg", shape), ("exp_avg_sq", shape)]
+
+
 def build_optimizers(
     named: Iterable[tuple[str, nn.Parameter]],
     config: OptimizerConfig,
     *,
     fast_bfloat16: bool,
     ranks: int = 1,
+    forms: Forms | None = None,
 ) -> Optimizers:
     """Muon (or AdamW) for matrices, AdamW for embeddings, head and scalars.
 
-    Muon's polynomial runs in bfloat16 where that is fast, else in float32.
+    Muon's polynomial runs in bfloat16 where that is fast, else in float32. forms: of the
+    vocabulary's words; where they are given, the forms of a word learn together.
     """
     named = list(named)
     roles = by_role(named)
@@ -132,16 +144,23 @@ def build_optimizers(
                 ranks=ranks,
             )
         )
-    groups = [
-        {
-            "params": [parameter for _, parameter in members],
-            "lr": lrs[role],
-            "weight_decay": decay if role == "matrix" else 0.0,
-        }
-        for role, members in roles.items()
-        if members and not (role == "matrix" and config.optimizer == "muon")
-    ]
+    betas = config.beta1, config.beta2
+    shared = [] if forms is None else [name for name, _ in named if is_table(name)]
+    groups, tables = (
+        [
+            {
+                "params": [parameter for name, parameter in members if (name in shared) == apart],
+                "lr": lrs[role],
+                "weight_decay": decay if role == "matrix" else 0.0,
+            }
+            for role, members in roles.items()
+            if not (role == "matrix" and config.optimizer == "muon")
+            and any((name in shared) == apart for name, _ in members)
+        ]
+        for apart in (False, True)
+    )
     if groups:
-        betas = (config.beta1, config.beta2)
         parts.append(AdamW(groups, betas=betas, eps=config.eps, fused=True))
+    if tables and forms is not None:
+        parts.append(SharedAdamW(tables, forms, betas=betas, eps=config.eps))
     return Optimizers(parts, {parameter: name for name, parameter in named})

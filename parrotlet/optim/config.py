@@ -23,6 +23,9 @@ class OptimizerConfig:
     """Learning rate of an untied output head."""
     scalar_lr: float | None = 0.01
     """Learning rate of gains, biases and scalars."""
+    share_forms: bool = False
+    """Let tokens that differ in capitals alone (oak, Oak, OAK) learn together: what one of them
+    learns, the others know."""
     weight_decay: float | None = 0.0
     """Decoupled weight decay of the matrices, times the learning rate."""
     warm_start: bool = False

@@ -24,6 +24,11 @@ def role_of(name: str, parameter: nn.Parameter) -> Role:
     return "matrix" if parameter.ndim == 2 else "scalar"
 
 
+def is_table(name: str) -> bool:
+    """Whether the parameter called `name` has one row for every token."""
+    return name.endswith(".weight") and name.split(".")[-2] in ("embed", "value_embed", "head")
+
+
 Named = tuple[str, nn.Parameter]
 
 

@@ -53,6 +53,8 @@ class TokenizerConfig:
     vocab_size: int = 4096
     """Size of the BPE vocabulary that is trained, control tokens included; what --tokenizer names
     keeps its own."""
+    mirror: bool = False
+    """Let the BPE that is trained cut a word alike in small letters and in capitals."""
     world_talk: int = 0
     """Conversations of the embedded world that a BPE tokenizer is trained on besides --data, so
     that it splits them well when they are learned later."""
@@ -74,6 +76,8 @@ class ShapeConfig:
     """Key-value heads; left out, as many as heads."""
     mlp_width: int | None = None
     """Hidden size of the MLP; left out, 4 times the width (qwen3: 8/3 times)."""
+    tied: bool | None = None
+    """One matrix for embedding and head; left out, yes (swift always has two)."""
     bigrams: int | None = None
     """Rows of swift's table of pairs of tokens, 0 for none; left out, 5 for each token, more where
     the vocabulary is small."""

@@ -90,7 +90,7 @@ def model_config(shape: ShapeConfig, vocab_size: int) -> ModelConfig:
         kv_heads=heads if shape.kv_heads is None else shape.kv_heads,
         head_width=width // heads,
         mlp_width=mlp,
-        tied=shape.arch != "swift",
+        tied=shape.arch != "swift" if shape.tied is None else shape.tied,
         bigrams=bigrams,
     )
 
@@ -109,6 +109,7 @@ def shape_of(model: ModelConfig) -> ShapeConfig:
         heads=model.heads,
         kv_heads=model.kv_heads,
         mlp_width=model.mlp_width,
+        tied=model.tied,
         bigrams=model.bigrams,
         context=row_length(None, model),
     )

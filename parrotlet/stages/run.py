@@ -28,11 +28,13 @@ from parrotlet.model.model import Model
 from parrotlet.optim.build import build_optimizers
 from parrotlet.optim.config import OptimizerConfig
 from parrotlet.optim.schedule import make_schedule
+from parrotlet.optim.shared import begin_alike
 from parrotlet.stages.config import LoraConfig, RunConfig
 from parrotlet.stages.pace import pace_of
 from parrotlet.stages.plan import Plan, missing_rates, remarks, with_batch
 from parrotlet.stages.record import settle, settled
 from parrotlet.stages.rules import horizon
+from parrotlet.text.forms import forms_of
 from parrotlet.text.tokenizer import Tokenizer
 from parrotlet.train import checkpoint as checkpoints
 from parrotlet.train.checkpoint import Checkpoint
@@ -168,9 +170,13 @@ def _keep_before(stage: Stage, model: Model, directory: Path, display: Display) 
 def new_state(stage: Stage, run: RunConfig, runtime: Runtime) -> TrainState:
     """A model at step 0, its weights fresh or from the checkpoint the stage starts from."""
     seed = run.seed
+    forms = forms_of(stage.tokenizer) if stage.optim.share_forms else None
     if stage.start is None:
         model = build_model(stage.plan.model, runtime.compute_dtype)
-        model.init_weights(torch.Generator().manual_seed(seed))
+        generator = torch.Generator().manual_seed(seed)
+        model.init_weights(generator)
+        if forms is not None:
+            begin_alike(model.named_parameters(), forms, generator)
         model.to(runtime.device)
     else:
         model = checkpoints.load_model(stage.start, runtime)
@@ -194,6 +200,7 @@ def new_state(stage: Stage, run: RunConfig, runtime: Runtime) -> TrainState:
             stage.optim,
             fast_bfloat16=has_fast_bfloat16(runtime.device),
             ranks=runtime.world_size,
+            forms=forms,
         ),
         runtime=runtime,
         seed=seed,

@@ -40,7 +40,7 @@ def _train(config: TokenizerConfig, source: Source) -> Tokenizer:
     texts = (document.text for document in source.documents())
     if config.kind == "char":
         return train_char(texts)
-    return train_bpe(_some(texts), config.vocab_size)
+    return train_bpe(_some(texts), config.vocab_size, mirror=config.mirror)
 
 
 def _some(texts: Iterable[str]) -> Iterator[str]:

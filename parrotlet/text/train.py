@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Iterator
 
 from parrotlet.core.errors import DataError
 from parrotlet.core.log import get_logger
 from parrotlet.text import bpe
+from parrotlet.text.forms import mirrored
 from parrotlet.text.template import NATIVE, NATIVE_UNSPACED, Template
 from parrotlet.text.tokenizer import Tokenizer
 
@@ -15,11 +17,16 @@ try:
 except ImportError:  # one release by one author: our own trainer gives the same merges, slowly
     rustbpe = None
 
+COUNTED = 5_000_000  # characters: enough to see which forms of a word are used
 
-def train_bpe(texts: Iterable[str], vocab_size: int, template: Template = NATIVE) -> Tokenizer:
+
+def train_bpe(
+    texts: Iterable[str], vocab_size: int, template: Template = NATIVE, *, mirror: bool = False
+) -> Tokenizer:
     """A byte-level BPE tokenizer with exactly `vocab_size` ids, bytes and control ids included.
 
-    Texts are learned from as they will be encoded: with the template's leading space. DataError
+    Texts are learned from as they will be encoded: with the template's leading space. With `mirror`
+    a word is cut alike in small letters, capitalised and in capitals (text/forms.py). DataError
     where the size is too small to hold them or larger than the text can give.
     """
     fixed = bpe.NUM_BYTES + len(template.specials)
@@ -30,7 +37,8 @@ def train_bpe(texts: Iterable[str], vocab_size: int, template: Template = NATIVE
         )
     space = " " if template.leading_space else ""
     portions = (each for text in texts for each in bpe.portions(bpe.repair(space + text)))
-    tokens = _learn(portions, vocab_size - fixed)
+    learn = _learn_mirrored if mirror else _learn
+    tokens = learn(portions, vocab_size - fixed)
     largest = len(tokens) + len(template.specials)
     if largest < vocab_size:
         raise DataError(
@@ -52,6 +60,22 @@ def _learn(texts: Iterable[str], num_merges: int) -> list[bytes]:
     trainer.train_from_iterator(iter(texts), bpe.NUM_BYTES + num_merges, pattern=bpe.QWEN2_PATTERN)
     ranks = trainer.get_mergeable_ranks()
     return [bytes(token) for token, _ in sorted(ranks, key=lambda entry: int(entry[1]))]
+
+
+def _learn_mirrored(texts: Iterable[str], num_merges: int) -> list[bytes]:
+    """Merges of the texts in small letters, with their other forms, as many as are asked for."""
+    words, read = Counter[str](), 0
+
+    def in_small_letters() -> Iterator[str]:
+        nonlocal read
+        for text in texts:
+            if read < COUNTED:
+                words.update(bpe.split(text))
+            read += len(text)
+            yield text.lower()
+
+    merges = _learn(in_small_letters(), num_merges)[bpe.NUM_BYTES :]
+    return mirrored(merges, words, bpe.NUM_BYTES + num_merges)
 
 
 def train_char(texts: Iterable[str], template: Template = NATIVE_UNSPACED) -> Tokenizer:

@@ -1,0 +1,92 @@
+"""AdamW for tables whose rows have something in common: the forms of one word.
+
+A row is the sum of three: one that all forms of its word share, one that all words in its form
+share (what capitals mean), and its own. Only the sums are kept, as an ordinary table: without decay
+the next AdamW update of each part depends on nothing but its gradients, and the gradient of a
+shared part is the sum of those of the rows it is in. So model and checkpoint know nothing of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from parrotlet.optim.roles import is_table
+from parrotlet.text.forms import Forms
+
+FORMS = 3
+
+
+class SharedAdamW(torch.optim.Optimizer):
+    """AdamW (Loshchilov and Hutter 2019) without decay of the parts that rows are sums of."""
+
+    def __init__(
+        self,
+        tables: Iterable[dict[str, Any]],
+        forms: Forms,
+        *,
+        betas: tuple[float, float],
+        eps: float,
+    ) -> None:
+        """tables: groups of parameters [V D] with their "lr"; one row for every id of `forms`."""
+        super().__init__(tables, {"lr": 0.0, "betas": betas, "eps": eps})
+        device = self.param_groups[0]["params"][0].device
+        self.words = torch.tensor(forms.words, device=device)
+        self.forms = torch.tensor(forms.forms, device=device)
+        self.parts = forms.num_words, FORMS, len(forms.words)
+
+    def shape(self, table: Tensor) -> torch.Size:
+        """The shape of each moment of a table: words, forms and rows below each other."""
+        return torch.Size((sum(self.parts), table.shape[1]))
+
+    @torch.no_grad()
+    def step(self, closure: Any = None) -> None:  # type: ignore[override]
+        """One update of every table that has a gradient."""
+        for group in self.param_groups:
+            for table in group["params"]:
+                if table.grad is not None:
+                    self._update(table, table.grad, group)
+
+    def _update(self, table: nn.Parameter, gradient: Tensor, group: dict[str, Any]) -> None:
+        gradients = self._in_parts(gradient)
+        state = self.state[table]
+        if not state:
+            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["exp_avg"] = torch.zeros_like(gradients)
+            state["exp_avg_sq"] = torch.zeros_like(gradients)
+        state["step"] += 1
+        step, (beta1, beta2) = int(state["step"]), group["betas"]
+        mean, square = state["exp_avg"], state["exp_avg_sq"]
+        mean.lerp_(gradients, 1 - beta1)
+        square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
+        size = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
+        words, forms, own = (mean / size).split(self.parts)
+        words, forms = words[self.words], forms[self.forms]
+        table.sub_(words.add_(forms).add_(own), alpha=group["lr"] / (1 - beta1**step))
+
+    def _in_parts(self, gradient: Float[Tensor, "V D"]) -> Float[Tensor, "P D"]:
+        """The gradients of words, of forms and of rows alone, one below the other."""
+        words, forms, _ = (gradient.new_zeros(size, gradient.shape[1]) for size in self.parts)
+        words.index_add_(0, self.words, gradient)
+        forms.index_add_(0, self.forms, gradient)
+        return torch.cat((words, forms, gradient))
+
+
+@torch.no_grad()
+def begin_alike(
+    named: Iterable[tuple[str, nn.Parameter]], forms: Forms, generator: torch.Generator
+) -> None:
+    """Let fresh rows of one word begin as one, and those in one form with the same added to it.
+
+    What is added is as large as the rows are, so that no form is lost in the words.
+    """
+    first = {word: row for row, word in reversed(list(enumerate(forms.words)))}
+    rows = [first[word] for word in forms.words]
+    for name, table in named:
+        if is_table(name):
+            added = torch.randn(FORMS, table.shape[1], generator=generator) * table.std()
+            table.copy_(table[rows] + added[list(forms.forms)])
