@@ -41,7 +41,9 @@ BY_RULES = OptimizerConfig(
     matrix_lr=None, embedding_lr=None, head_lr=None, scalar_lr=None, weight_decay=None
 )
 # a model of about a million parameters, two thousand tokens a step
-SMALL = OptimizerConfig(matrix_lr=0.03, share_forms=True, warmup_steps=5, cooldown=0.6)
+SMALL = OptimizerConfig(
+    matrix_lr=0.03, head_lr=0.01, share_forms=True, warmup_steps=5, cooldown=0.6
+)
 # what is there already is to be moved, not learned anew: far below fine-tuning's rates
 GENTLE = OptimizerConfig(
     matrix_lr=0.001, embedding_lr=0.001, head_lr=0.0002, scalar_lr=0.0005, warmup_steps=5
@@ -86,7 +88,7 @@ RECIPES = {
             recipe="demo",
             data=DataConfig(validation_fraction=0.02),
             text=TokenizerConfig(vocab_size=1984, mirror=True),
-            shape=ShapeConfig(arch="qwen3", depth=4, width=128, heads=4, context=256),
+            shape=ShapeConfig(arch="qwen3", depth=4, width=128, heads=4, tied=False, context=256),
             budget=BudgetConfig(minutes=1.3, batch_tokens=2048),
             optim=SMALL,
             prompts=("Once upon a time", "The "),
@@ -131,15 +133,17 @@ RECIPES = {
         pretrain=PretrainConfig(
             recipe="smoke",
             data=DataConfig(world_documents=300),
-            text=TokenizerConfig(vocab_size=512),
-            shape=ShapeConfig(arch="qwen3", depth=1, width=32, heads=2, context=128),
+            text=TokenizerConfig(vocab_size=512, mirror=True),
+            shape=ShapeConfig(arch="qwen3", depth=1, width=32, heads=2, tied=False, context=128),
             budget=BudgetConfig(steps=6, batch_tokens=1024),
+            optim=OptimizerConfig(share_forms=True),
         ),
         sft=SftConfig(
             start=Path("runs"),
             recipe="smoke",
             data=SftDataConfig(world_conversations=200, world_documents=20),
             budget=BudgetConfig(steps=6, batch_tokens=1024),
+            optim=OptimizerConfig(share_forms=True),
         ),
         dpo=DpoConfig(
             start=Path("runs"),

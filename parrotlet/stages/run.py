@@ -170,7 +170,9 @@ def _keep_before(stage: Stage, model: Model, directory: Path, display: Display) 
 def new_state(stage: Stage, run: RunConfig, runtime: Runtime) -> TrainState:
     """A model at step 0, its weights fresh or from the checkpoint the stage starts from."""
     seed = run.seed
-    forms = forms_of(stage.tokenizer) if stage.optim.share_forms else None
+    forms = None
+    if stage.optim.share_forms:
+        forms = forms_of(stage.tokenizer).with_rows(stage.plan.model.vocab_size)
     if stage.start is None:
         model = build_model(stage.plan.model, runtime.compute_dtype)
         generator = torch.Generator().manual_seed(seed)

@@ -41,6 +41,11 @@ class Forms:
         """How many different words there are."""
         return max(self.words, default=-1) + 1
 
+    def with_rows(self, rows: int) -> Forms:
+        """As many ids as a table has rows: some models have more of them than their tokenizer."""
+        more = range(self.num_words, self.num_words + rows - len(self.words))
+        return Forms((*self.words, *more), (*self.forms, *(SMALL for _ in more)))
+
 
 def forms_of(tokenizer: Tokenizer) -> Forms:
     """The forms of a tokenizer's ids, control tokens included."""
@@ -88,7 +93,7 @@ def form(token: bytes) -> int:
     return CAPITALISED
 
 
-def mirrored(merges: Sequence[bytes], words: Counter[str], size: int) -> list[bytes]:
+def mirrored(merges: Sequence[bytes], words: Mapping[str, int], size: int) -> list[bytes]:
     """Tokens that cut a word alike in every form: `size` of them, fewer where merges are too few.
 
     merges: tokens learned from text in small letters, the first the most frequent. Each is followed
@@ -113,7 +118,7 @@ def _ranked(merges: Sequence[bytes]) -> list[bytes]:
     return list(dict.fromkeys(chain(single, *map(written, merges))))
 
 
-def _used(ranked: Sequence[bytes], words: Counter[str]) -> set[bytes]:
+def _used(ranked: Sequence[bytes], words: Mapping[str, int]) -> set[bytes]:
     """All bytes, the tokens that are used, and what these are merged from."""
     cut, used = Tokenizer("bpe", tuple(ranked), NATIVE), Counter[int]()
     for word, count in words.items():

@@ -17,7 +17,9 @@ try:
 except ImportError:  # one release by one author: our own trainer gives the same merges, slowly
     rustbpe = None
 
-COUNTED = 5_000_000  # characters: enough to see which forms of a word are used
+# enough to see which forms of a word are used
+COUNTED = 2_000_000  # characters
+FREQUENT = 10_000  # words
 
 
 def train_bpe(
@@ -75,7 +77,7 @@ def _learn_mirrored(texts: Iterable[str], num_merges: int) -> list[bytes]:
             yield text.lower()
 
     merges = _learn(in_small_letters(), num_merges)[bpe.NUM_BYTES :]
-    return mirrored(merges, words, bpe.NUM_BYTES + num_merges)
+    return mirrored(merges, dict(words.most_common(FREQUENT)), bpe.NUM_BYTES + num_merges)
 
 
 def train_char(texts: Iterable[str], template: Template = NATIVE_UNSPACED) -> Tokenizer:

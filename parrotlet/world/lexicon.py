@@ -90,9 +90,12 @@ SPELLED = listed(  # words to spell and to count letters in
 
 SAID = listed("empty evening forest number story week winter")  # words that sentences use
 
-ONSETS = listed(
-    "b c d f g h j k l m n p r s t v w y z br ch cl dr fl fr gl gr kl pl sh sl sn st th tr"
-)
+ONSETS = [
+    *listed(
+        "b c d f g h j k l m n p r s t v w y z br ch cl dr fl fr gl gr kl pl sh sl sn st th tr"
+    ),
+    *[""] * 4,  # one in nine begins with a vowel, as names do
+]
 VOWELS = listed("a e i o u a e i o u ai ee ie oa oo ou y")
 MIDDLES = listed(
     "b c d f g k l m n p r s t v w y z ch ck dd dg gr ld ll lm mb nd ng nn nt rd rk rl rn rt sh st "

@@ -97,6 +97,14 @@ def test_a_text_that_cannot_give_so_many_says_how_many() -> None:
         train_bpe(["the THE The oak"] * 5, 2000, mirror=True)
 
 
+def test_rows_that_no_token_has_are_words_of_their_own() -> None:
+    forms = forms_of(train_char(["aAb"]))
+    longer = forms.with_rows(len(forms.words) + 3)
+    assert longer.words[:-3] == forms.words and longer.forms == (*forms.forms, 0, 0, 0)
+    assert longer.words[-3:] == tuple(range(forms.num_words, forms.num_words + 3))
+    assert forms.with_rows(len(forms.words)) == forms
+
+
 def test_characters_have_forms_too() -> None:
     forms = forms_of(train_char(["abcABC.\n"]))
     assert forms.num_words < len(forms.words)
