@@ -194,7 +194,7 @@ RECIPES = {
             text=TokenizerConfig(vocab_size=8192),
             shape=ShapeConfig(depth=4, context=512),
             budget=BudgetConfig(minutes=60, batch_tokens=8192, micro_tokens=4096),
-            optim=SMALL,
+            optim=replace(SMALL, share_forms=False),
         ),
     ),
     "gpu": Recipe(

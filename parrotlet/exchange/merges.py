@@ -6,9 +6,9 @@ only the merges before it leaves exactly the two parts that were joined to make 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
-from parrotlet.text.bpe import NUM_BYTES
+from parrotlet.text.bpe import NUM_BYTES, parts_of
 from parrotlet.text.gpt2_vocab import byte_alphabet
 
 
@@ -20,24 +20,11 @@ def merges_of(tokens: Sequence[bytes]) -> list[tuple[bytes, bytes]] | None:
     ranks = {token: rank for rank, token in enumerate(tokens)}
     merges = []
     for rank in range(NUM_BYTES, len(tokens)):
-        parts = _parts(tokens[rank], ranks, rank)
+        parts = parts_of(tokens[rank], ranks, rank)
         if len(parts) != 2:
             return None
         merges.append((parts[0], parts[1]))
     return merges
-
-
-def _parts(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
-    """The token in the parts that merges before `limit` leave, the earliest merge first."""
-    parts = [token[at : at + 1] for at in range(len(token))]
-    while len(parts) > 2:
-        joined = [ranks.get(parts[at] + parts[at + 1], limit) for at in range(len(parts) - 1)]
-        best = min(joined)
-        if best >= limit:
-            break
-        at = joined.index(best)
-        parts[at : at + 2] = [parts[at] + parts[at + 1]]
-    return parts
 
 
 def token_names(tokens: Sequence[bytes]) -> list[str]:

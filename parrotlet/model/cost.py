@@ -9,7 +9,7 @@ from __future__ import annotations
 from parrotlet.model.config import SHORT, ModelConfig
 
 # A parameter in training: itself, its gradient and AdamW's two moments, all float32. (Muon keeps
-# one moment: its matrices need 12.)
+# one moment: its matrices need 12. Tables whose forms of words learn together need up to 24.)
 STATE_BYTES = 16
 
 

@@ -38,6 +38,10 @@ class SharedAdamW(torch.optim.Optimizer):
         self.words = torch.tensor(forms.words, device=device)
         self.forms = torch.tensor(forms.forms, device=device)
         self.parts = forms.num_words, FORMS, len(forms.words)
+        rows = torch.full((forms.num_words, FORMS), len(forms.words))  # none: a row of zeros
+        rows[list(forms.words), list(forms.forms)] = torch.arange(len(forms.words))
+        self.rows = rows.to(device)
+        self.of_form = [(self.forms == form).nonzero().flatten() for form in range(FORMS)]
 
     def shape(self, table: Tensor) -> torch.Size:
         """The shape of each moment of a table: words, forms and rows below each other."""
@@ -59,20 +63,23 @@ class SharedAdamW(torch.optim.Optimizer):
             state["exp_avg"] = torch.zeros_like(gradients)
             state["exp_avg_sq"] = torch.zeros_like(gradients)
         state["step"] += 1
-        step, (beta1, beta2) = int(state["step"]), group["betas"]
+        step, (beta1, beta2) = state["step"], group["betas"]
         mean, square = state["exp_avg"], state["exp_avg_sq"]
         mean.lerp_(gradients, 1 - beta1)
         square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
         size = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
         words, forms, own = (mean / size).split(self.parts)
-        words, forms = words[self.words], forms[self.forms]
-        table.sub_(words.add_(forms).add_(own), alpha=group["lr"] / (1 - beta1**step))
+        update = words[self.words].add_(forms[self.forms]).add_(own)
+        table.sub_(update.mul_(group["lr"] / (1 - beta1**step)))
 
     def _in_parts(self, gradient: Float[Tensor, "V D"]) -> Float[Tensor, "P D"]:
-        """The gradients of words, of forms and of rows alone, one below the other."""
-        words, forms, _ = (gradient.new_zeros(size, gradient.shape[1]) for size in self.parts)
-        words.index_add_(0, self.words, gradient)
-        forms.index_add_(0, self.forms, gradient)
+        """The gradients of words, of forms and of rows alone, one below the other.
+
+        Sums in a fixed order on every device, so that ranks stay the same.
+        """
+        with_zeros = torch.cat((gradient, gradient.new_zeros(1, gradient.shape[1])))
+        words = with_zeros[self.rows].sum(1)
+        forms = torch.stack([gradient[rows].sum(0) for rows in self.of_form])
         return torch.cat((words, forms, gradient))
 
 

@@ -54,7 +54,8 @@ class TokenizerConfig:
     """Size of the BPE vocabulary that is trained, control tokens included; what --tokenizer names
     keeps its own."""
     mirror: bool = False
-    """Let the BPE that is trained cut a word alike in small letters and in capitals."""
+    """Let the BPE that is trained cut a word alike in small letters and in capitals, where the text
+    has both."""
     world_talk: int = 0
     """Conversations of the embedded world that a BPE tokenizer is trained on besides --data, so
     that it splits them well when they are learned later."""

@@ -171,7 +171,7 @@ def new_state(stage: Stage, run: RunConfig, runtime: Runtime) -> TrainState:
     """A model at step 0, its weights fresh or from the checkpoint the stage starts from."""
     seed = run.seed
     forms = None
-    if stage.optim.share_forms:
+    if stage.optim.share_forms and not (stage.lora and stage.lora.lora_rank):  # its tables are kept
         forms = forms_of(stage.tokenizer).with_rows(stage.plan.model.vocab_size)
     if stage.start is None:
         model = build_model(stage.plan.model, runtime.compute_dtype)
@@ -217,8 +217,8 @@ def _warm(state: TrainState, start: Checkpoint | None) -> None:
         raise UsageError(f"--warm-start: {what}; leave it out")
     if not state.optimizers.fits(kept):
         raise UsageError(
-            "--warm-start: the run that is started from was trained by another optimizer, or "
-            "with another --lora-rank; leave it out"
+            "--warm-start: the run that is started from was trained by another optimizer, with "
+            "another --share-forms or another --lora-rank; leave it out"
         )
     state.optimizers.load_state_tensors(kept)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import heapq
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 import regex
@@ -138,6 +138,21 @@ def train(
 def vocabulary(merges: Sequence[tuple[bytes, bytes]]) -> list[bytes]:
     """The bytes of every token in the order of ids: the single bytes, then one for each merge."""
     return [bytes([value]) for value in range(NUM_BYTES)] + [left + right for left, right in merges]
+
+
+def parts_of(token: bytes, ranks: Mapping[bytes, int], limit: int) -> list[bytes]:
+    """A token in the parts that merges before `limit` leave, the earliest first: two where it is a
+    merge itself. ranks: of all tokens, the single bytes included.
+    """
+    parts = [token[at : at + 1] for at in range(len(token))]
+    while len(parts) > 2:
+        joined = [ranks.get(left + right, limit) for left, right in pairwise(parts)]
+        best = min(joined)
+        if best >= limit:
+            break
+        at = joined.index(best)
+        parts[at : at + 2] = [parts[at] + parts[at + 1]]
+    return parts
 
 
 def encode(

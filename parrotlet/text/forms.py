@@ -15,10 +15,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
-from itertools import chain, pairwise
+from functools import lru_cache
+from itertools import chain
 
-from parrotlet.text.bpe import NUM_BYTES
+from parrotlet.text.bpe import NUM_BYTES, parts_of
 from parrotlet.text.template import NATIVE
 from parrotlet.text.tokenizer import Tokenizer
 
@@ -56,7 +56,7 @@ def forms_of(tokenizer: Tokenizer) -> Forms:
     return Forms(words, (*forms, *(SMALL for _ in tokenizer.template.specials)))
 
 
-@cache
+@lru_cache(maxsize=1 << 17)
 def written(token: bytes) -> tuple[bytes, bytes, bytes]:
     """A token in small letters, capitalised and in capitals; as it is where it has no such forms.
 
@@ -87,8 +87,8 @@ def form(token: bytes) -> int:
     _, capitalised, capitals = written(token)
     if token == small(token):
         return SMALL
-    begins_a_word = not token[:1].isalpha()
-    if token == capitals and not (token == capitalised and begins_a_word):
+    within_a_word = token.decode()[0].isalpha()
+    if token == capitals and (within_a_word or token != capitalised):
         return CAPITALS
     return CAPITALISED
 
@@ -96,45 +96,57 @@ def form(token: bytes) -> int:
 def mirrored(merges: Sequence[bytes], words: Mapping[str, int], size: int) -> list[bytes]:
     """Tokens that cut a word alike in every form: `size` of them, fewer where merges are too few.
 
-    merges: tokens learned from text in small letters, the first the most frequent. Each is followed
-    by its other forms, of which those stay that the text uses. words: how often each is in it, as
-    it is written. Merges count for as long as there is room.
+    merges: tokens learned from text in small letters, the most frequent first. Each is followed by
+    its other forms, and those stay that are used SELDOM times or more in `words`, which says how
+    often each word is written so; rarer forms are cut into smaller pieces. As many merges count as
+    there is room for.
     """
-    low, high = 0, len(merges)
-    while low < high:  # the most merges whose tokens are not too many
+    parts = _parts(merges)
+    ranked = [*(bytes([value]) for value in range(NUM_BYTES)), *parts]
+    low, high = NUM_BYTES, len(ranked)
+    while low < high:  # the most tokens of which not too many are used
         middle = (low + high + 1) // 2
-        fits = len(_used(_ranked(merges[:middle]), words)) <= size
+        fits = len(_used(ranked[:middle], parts, words)) <= size
         low, high = (middle, high) if fits else (low, middle - 1)
-    kept, ranked = _used(_ranked(merges[:low]), words), _ranked(merges[: low + 1])
-    wanted = _used(ranked, words) - kept
-    more = [token for token in ranked if token in wanted]
-    kept |= set(more[: size - len(kept)])
+    while form((ranked[low:] or [b""])[0]) != SMALL:  # all forms of a merge, or none
+        low -= 1
+    kept = _used(ranked[:low], parts, words)
+    unused = sorted(ranked[NUM_BYTES:low], key=form) + sorted(ranked[low:], key=form)
+    for token in unused:  # where there is room
+        if len(kept) < size and kept.issuperset(parts[token]):
+            kept.add(token)
     return [token for token in ranked if token in kept]
 
 
-def _ranked(merges: Sequence[bytes]) -> list[bytes]:
-    """The bytes, then each merge in all its forms: the parts of a form come before it."""
-    single = (bytes([value]) for value in range(NUM_BYTES))
-    return list(dict.fromkeys(chain(single, *map(written, merges))))
+def _parts(merges: Sequence[bytes]) -> dict[bytes, tuple[bytes, bytes]]:
+    """Each merge in all its forms, in order, with the two tokens that it is joined from.
+
+    Forms that cannot be made from what is there before are left out: in scripts whose letters are
+    several bytes a capital may have no byte in common with its small letter.
+    """
+    ranks = {bytes([value]): value for value in range(NUM_BYTES)}
+    parts: dict[bytes, tuple[bytes, bytes]] = {}
+    for token in chain.from_iterable(map(written, merges)):
+        found = [] if token in ranks else parts_of(token, ranks, len(ranks))
+        if len(found) == 2:
+            ranks[token] = len(ranks)
+            parts[token] = (found[0], found[1])
+    return parts
 
 
-def _used(ranked: Sequence[bytes], words: Mapping[str, int]) -> set[bytes]:
-    """All bytes, the tokens that are used, and what these are merged from."""
+def _used(
+    ranked: Sequence[bytes], parts: Mapping[bytes, tuple[bytes, bytes]], words: Mapping[str, int]
+) -> set[bytes]:
+    """All bytes, the tokens that are used, and what these are joined from."""
     cut, used = Tokenizer("bpe", tuple(ranked), NATIVE), Counter[int]()
     for word, count in words.items():
         for rank in cut.encode(word):
             used[rank] += count
-    kept = {ranked[rank] for rank, count in used.items() if count >= SELDOM}
-    ranks = {token: rank for rank, token in enumerate(ranked)}
-    return kept.union(ranked[:NUM_BYTES], *(_steps(token, ranks) for token in kept))
-
-
-def _steps(token: bytes, ranks: Mapping[bytes, int]) -> set[bytes]:
-    """The tokens that come up while a token is put together from its bytes."""
-    parts, made = [bytes([value]) for value in token], set[bytes]()
-    while len(parts) > 1:
-        joins = [left + right for left, right in pairwise(parts)]
-        best = min(range(len(joins)), key=lambda at: ranks.get(joins[at], len(ranks)))
-        parts[best : best + 2] = [joins[best]]
-        made.add(joins[best])
-    return made
+    kept = {bytes([value]) for value in range(NUM_BYTES)}
+    left = [ranked[rank] for rank, count in used.items() if count >= SELDOM]
+    while left:
+        token = left.pop()
+        if token not in kept:
+            kept.add(token)
+            left += parts[token]
+    return kept

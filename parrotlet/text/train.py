@@ -71,8 +71,7 @@ def _learn_mirrored(texts: Iterable[str], num_merges: int) -> list[bytes]:
     def in_small_letters() -> Iterator[str]:
         nonlocal read
         for text in texts:
-            if read < COUNTED:
-                words.update(bpe.split(text))
+            words.update(bpe.split(text[: max(0, COUNTED - read)]))
             read += len(text)
             yield text.lower()
 

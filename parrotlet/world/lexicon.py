@@ -94,7 +94,7 @@ ONSETS = [
     *listed(
         "b c d f g h j k l m n p r s t v w y z br ch cl dr fl fr gl gr kl pl sh sl sn st th tr"
     ),
-    *[""] * 4,  # one in nine begins with a vowel, as names do
+    *[""] * 4,  # one in ten begins with a vowel, as names do
 ]
 VOWELS = listed("a e i o u a e i o u ai ee ie oa oo ou y")
 MIDDLES = listed(

@@ -27,8 +27,9 @@ from parrotlet.train.drive import Progress
 
 SMOKE = RECIPES["smoke"]
 GENTLE = OptimizerConfig(
-    optimizer="adamw", matrix_lr=0.003, embedding_lr=0.003, scalar_lr=0.003, eps=1e-4
-)
+    optimizer="adamw", matrix_lr=0.003, embedding_lr=0.003, scalar_lr=0.003, eps=1e-4,
+    share_forms=True,
+)  # fmt: skip
 RANK, RANKS = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
 
 
