@@ -35,13 +35,12 @@ class SharedAdamW(torch.optim.Optimizer):
         """tables: groups of parameters [V D] with their "lr"; one row for every id of `forms`."""
         super().__init__(tables, {"lr": 0.0, "betas": betas, "eps": eps})
         device = self.param_groups[0]["params"][0].device
-        self.words = torch.tensor(forms.words, device=device)
-        self.forms = torch.tensor(forms.forms, device=device)
         self.parts = forms.num_words, FORMS, len(forms.words)
-        rows = torch.full((forms.num_words, FORMS), len(forms.words))  # none: a row of zeros
-        rows[list(forms.words), list(forms.forms)] = torch.arange(len(forms.words))
+        rows = torch.full((FORMS, forms.num_words), len(forms.words))  # none: a row of zeros
+        rows[list(forms.forms), list(forms.words)] = torch.arange(len(forms.words))
         self.rows = rows.to(device)
-        self.of_form = [(self.forms == form).nonzero().flatten() for form in range(FORMS)]
+        self.words = torch.tensor(forms.words, device=device)
+        self.forms = torch.eye(FORMS, device=device)[list(forms.forms)]
 
     def shape(self, table: Tensor) -> torch.Size:
         """The shape of each moment of a table: words, forms and rows below each other."""
@@ -59,18 +58,19 @@ class SharedAdamW(torch.optim.Optimizer):
         gradients = self._in_parts(gradient)
         state = self.state[table]
         if not state:
-            state["step"] = torch.zeros((), dtype=torch.float32)
+            state["step"] = torch.zeros((), dtype=torch.float32, device=table.device)
             state["exp_avg"] = torch.zeros_like(gradients)
             state["exp_avg_sq"] = torch.zeros_like(gradients)
         state["step"] += 1
-        step, (beta1, beta2) = state["step"], group["betas"]
-        mean, square = state["exp_avg"], state["exp_avg_sq"]
-        mean.lerp_(gradients, 1 - beta1)
-        square.mul_(beta2).addcmul_(gradients, gradients, value=1 - beta2)
-        size = (square / (1 - beta2**step)).sqrt_().add_(group["eps"])
-        words, forms, own = (mean / size).split(self.parts)
-        update = words[self.words].add_(forms[self.forms]).add_(own)
-        table.sub_(update.mul_(group["lr"] / (1 - beta1**step)))
+        mean, square, (beta1, beta2) = state["exp_avg"], state["exp_avg_sq"], group["betas"]
+        update = torch.zeros_like(gradients)  # by what AdamW's kernel changes zeros
+        torch._fused_adamw_(
+            [update], [gradients], [mean], [square], [], [state["step"]],
+            lr=float(group["lr"]), beta1=beta1, beta2=beta2, eps=group["eps"],
+            weight_decay=0.0, amsgrad=False, maximize=False,
+        )  # fmt: skip
+        words, forms, own = update.split(self.parts)
+        table.add_(own).add_(words.index_select(0, self.words)).addmm_(self.forms, forms)
 
     def _in_parts(self, gradient: Float[Tensor, "V D"]) -> Float[Tensor, "P D"]:
         """The gradients of words, of forms and of rows alone, one below the other.
@@ -78,9 +78,10 @@ class SharedAdamW(torch.optim.Optimizer):
         Sums in a fixed order on every device, so that ranks stay the same.
         """
         with_zeros = torch.cat((gradient, gradient.new_zeros(1, gradient.shape[1])))
-        words = with_zeros[self.rows].sum(1)
-        forms = torch.stack([gradient[rows].sum(0) for rows in self.of_form])
-        return torch.cat((words, forms, gradient))
+        words = with_zeros.index_select(0, self.rows[0])
+        for rows in self.rows[1:]:
+            words.add_(with_zeros.index_select(0, rows))
+        return torch.cat((words, self.forms.T @ gradient, gradient))
 
 
 @torch.no_grad()

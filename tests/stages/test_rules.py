@@ -157,3 +157,14 @@ def test_the_rules_lie_where_the_fit_found_the_best() -> None:
         part = (at - left) / (right - left) if right > left else 0.0
         loss = (1 - part) * found[left] + part * found[right]
         assert loss <= min(found.values()) + CHANCE, f"{knob} {value}: {loss}"
+
+
+def test_a_head_may_be_a_matrix_of_its_own() -> None:
+    assert [model_config(ShapeConfig(tied=each), 64).tied for each in (None, True, False)] == [
+        True,
+        True,
+        False,
+    ]
+    assert not model_config(ShapeConfig(arch="swift"), 64).tied
+    with pytest.raises(UsageError, match="swift's head is a matrix of its own"):
+        model_config(ShapeConfig(arch="swift", tied=True), 64)
