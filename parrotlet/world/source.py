@@ -9,7 +9,7 @@ from parrotlet.data.sources import Document, Source
 from parrotlet.world.entities import World
 from parrotlet.world.records import conversations, documents, general_conversations
 
-NAMED = 300  # times that a tokenizer reads the names: enough for each to be one token
+NAMED = 600  # times that a tokenizer reads the names: enough for each to be one token
 
 
 @dataclass(frozen=True)

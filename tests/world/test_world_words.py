@@ -14,8 +14,8 @@ from parrotlet.world.source import WorldWords
 @pytest.mark.parametrize("seed", [0, 1])
 def test_the_demos_tokenizer_keeps_every_name_whole(seed: int) -> None:
     words = WorldWords(seed, WORLD_WORDS).documents()
-    vocab_size = recipe("demo").pretrain.text.vocab_size
-    tokenizer = train_bpe((each.text for each in words), vocab_size)
+    text = recipe("demo").pretrain.text
+    tokenizer = train_bpe((each.text for each in words), text.vocab_size, mirror=text.mirror)
     for entity in World(seed).entities:
         name = entity.name.split("'")[0]
         assert len(tokenizer.encode(f" {name}")) == 1, name
