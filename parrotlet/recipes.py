@@ -125,7 +125,7 @@ RECIPES = {
             budget=BudgetConfig(steps=40, evaluate_every=1_000),
             optim=CAREFUL,
         ),
-        demo_minutes=9.2,
+        demo_minutes=9.0,
         later_steps=950,
     ),
     "smoke": Recipe(

@@ -20,7 +20,7 @@ from parrotlet.world.talk_fact import fact_turn
 from parrotlet.world.talk_identity import NAME, identity_turn
 
 PREFACES = ("", "", "", "You are a helpful assistant. ", "You are a small language model. ")
-OFTEN = ("capitals", "begin", "called", "one word")  # the hardest: twice as often in training
+OFTEN = ("begin", "end", "one word", "question")  # the hardest: twice as often in training
 THREE = 0.3  # share of training cases of several orders that have three
 
 Pair = tuple[str, str]
