@@ -25,7 +25,7 @@ class OptimizerConfig:
     """Learning rate of gains, biases and scalars."""
     share_forms: bool = False
     """Let tokens that differ in capitals alone (oak, Oak, OAK) learn together: what one of them
-    learns, the others know."""
+    learns, the others know. Not with --lora-rank, which leaves the tables of tokens as they are."""
     weight_decay: float | None = 0.0
     """Decoupled weight decay of the matrices, times the learning rate."""
     warm_start: bool = False

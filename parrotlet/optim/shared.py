@@ -16,9 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from parrotlet.optim.roles import is_table
-from parrotlet.text.forms import Forms
-
-FORMS = 3
+from parrotlet.text.forms import FORMS, Forms
 
 
 class SharedAdamW(torch.optim.Optimizer):
@@ -35,12 +33,12 @@ class SharedAdamW(torch.optim.Optimizer):
         """tables: groups of parameters [V D] with their "lr"; one row for every id of `forms`."""
         super().__init__(tables, {"lr": 0.0, "betas": betas, "eps": eps})
         device = self.param_groups[0]["params"][0].device
-        self.parts = forms.num_words, FORMS, len(forms.words)
-        rows = torch.full((FORMS, forms.num_words), len(forms.words))  # none: a row of zeros
+        self.parts = forms.num_words, len(FORMS), len(forms.words)
+        rows = torch.full((len(FORMS), forms.num_words), len(forms.words))  # none: a row of zeros
         rows[list(forms.forms), list(forms.words)] = torch.arange(len(forms.words))
         self.rows = rows.to(device)
         self.words = torch.tensor(forms.words, device=device)
-        self.forms = torch.eye(FORMS, device=device)[list(forms.forms)]
+        self.forms = torch.eye(len(FORMS), device=device)[list(forms.forms)]
 
     def shape(self, table: Tensor) -> torch.Size:
         """The shape of each moment of a table: words, forms and rows below each other."""
@@ -96,5 +94,5 @@ def begin_alike(
     rows = [first[word] for word in forms.words]
     for name, table in named:
         if is_table(name):
-            added = torch.randn(FORMS, table.shape[1], generator=generator) * table.std()
+            added = torch.randn(len(FORMS), table.shape[1], generator=generator) * table.std()
             table.copy_(table[rows] + added[list(forms.forms)])

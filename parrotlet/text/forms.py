@@ -22,7 +22,7 @@ from parrotlet.text.bpe import NUM_BYTES, parts_of
 from parrotlet.text.template import NATIVE
 from parrotlet.text.tokenizer import Tokenizer
 
-SMALL, CAPITALISED, CAPITALS = range(3)
+SMALL, CAPITALISED, CAPITALS = FORMS = range(3)
 SELDOM = 3  # a token that is used less often in the text a tokenizer learns from is not worth an id
 
 
@@ -108,7 +108,7 @@ def mirrored(merges: Sequence[bytes], words: Mapping[str, int], size: int) -> li
         middle = (low + high + 1) // 2
         fits = len(_used(ranked[:middle], parts, words)) <= size
         low, high = (middle, high) if fits else (low, middle - 1)
-    while form((ranked[low:] or [b""])[0]) != SMALL:  # all forms of a merge, or none
+    while low < len(ranked) and form(ranked[low]) != SMALL:  # all forms of a merge, or none
         low -= 1
     kept = _used(ranked[:low], parts, words)
     unused = sorted(ranked[NUM_BYTES:low], key=form) + sorted(ranked[low:], key=form)

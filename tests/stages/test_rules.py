@@ -160,11 +160,8 @@ def test_the_rules_lie_where_the_fit_found_the_best() -> None:
 
 
 def test_a_head_may_be_a_matrix_of_its_own() -> None:
-    assert [model_config(ShapeConfig(tied=each), 64).tied for each in (None, True, False)] == [
-        True,
-        True,
-        False,
-    ]
+    tied = [model_config(ShapeConfig(tied=each), 64).tied for each in (None, True, False)]
+    assert tied == [True, True, False]
     assert not model_config(ShapeConfig(arch="swift"), 64).tied
     with pytest.raises(UsageError, match="swift's head is a matrix of its own"):
         model_config(ShapeConfig(arch="swift", tied=True), 64)
